@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The one seam: everything that the VMM asks of KVM goes through these calls,
+ * with the KVM uAPI's numbers and structures.  What a KVM can't do,
+ * KVM_CHECK_EXTENSION says; nothing above asks which driver it has.
+ */
+#ifndef KVM_DRIVER_H
+#define KVM_DRIVER_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+/*
+ * All return KVM's result (0 or more) or -errno.  munmap is here because a KVM
+ * in this process has to know which mappings of a guest_memfd still exist.
+ */
+struct kvm_driver {
+    const char *name;           /* as -accel spells it, with its variant: "kvm", "soft" */
+    const char *description;    /* for the line at start, and `info kvm` */
+    int (*open)(void);
+    int (*ioctl)(int fd, unsigned long request, unsigned long arg);
+    int (*mmap)(size_t length, int prot, int flags, int fd, off_t offset, void **ret);
+    int (*munmap)(void *addr, size_t length);
+    int (*close)(int fd);
+};
+
+/* The system's /dev/kvm. */
+extern const struct kvm_driver kvm_driver_kernel;
+/* libsoftkvm with attributes per VM, and with in-place conversion. */
+extern const struct kvm_driver kvm_driver_soft;
+extern const struct kvm_driver kvm_driver_soft_in_place;
+
+#endif

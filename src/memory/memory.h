@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Guest memory: backends (what the user asks for), RamBlocks (pieces of guest
+ * RAM with their backings and attributes), the guest-physical map (slots), and
+ * the one conversion function.
+ *
+ * Locks: memory->lock (a mutex, inside) covers map, attributes and listeners; it
+ * is taken after the machine lock, never before (docs/architecture.md, "Locks").
+ * Functions take it themselves unless said otherwise.
+ */
+#ifndef MEMORY_MEMORY_H
+#define MEMORY_MEMORY_H
+
+#include "attr_map.h"
+#include "object.h"
+#include "vm.h"
+
+#include <glib.h>
+
+/* --- Backends: objects of type memory-backend-* --- */
+
+enum backend_kind {
+    BACKEND_PLAIN,              /* host memory only */
+    BACKEND_TWO_BACKINGS,       /* private=on: host memory and a guest_memfd of its own */
+    BACKEND_IN_PLACE,           /* guest_memfd itself, mapped while shared */
+};
+
+struct memory_backend;          /* begins with struct object */
+
+void memory_register_backends(void);
+
+struct memory_backend *memory_backend_find(const char *id);     /* NULL: none of that id */
+/* The backend behind an object, NULL if the object is none (query-memdev). */
+struct memory_backend *memory_backend_from_object(struct object *obj);
+/* An unnamed RAM backend for `-m` without memory-backend=: block name "pc.ram". */
+struct memory_backend *memory_backend_new_default(uint64_t size, bool private_, GError **error);
+uint64_t memory_backend_size(const struct memory_backend *backend);
+enum backend_kind memory_backend_kind(const struct memory_backend *backend);
+const char *memory_backend_id(const struct memory_backend *backend);
+struct json_object *memory_backend_describe(const struct memory_backend *backend);      /* a Memdev of QMP */
+
+/* --- RamBlocks --- */
+
+struct ram_block;
+struct memory;
+
+/* The memory of one machine. */
+struct memory *memory_new(struct kvm_vm *vm);
+void memory_free(struct memory *mem);
+struct kvm_vm *memory_vm(struct memory *mem);
+
+/*
+ * ram_block_new - a block of guest RAM from a backend: allocates or maps its
+ * backings; creates the guest_memfd where the backend wants one.  All pages are
+ * shared at first, so that they can be loaded; memory_launch() makes those of a
+ * protected VM private.  The block belongs to mem.
+ */
+struct ram_block *ram_block_new(struct memory *mem, struct memory_backend *backend, GError **error);
+/* Machine-made RAM or ROM without a backend object: firmware, option ROMs. */
+struct ram_block *ram_block_new_internal(struct memory *mem, const char *name, uint64_t size,
+                                         bool readonly, GError **error);
+const char *ram_block_name(const struct ram_block *block);
+uint64_t ram_block_size(const struct ram_block *block);
+void *ram_block_host(const struct ram_block *block);    /* of the shared backing */
+bool ram_block_has_attributes(const struct ram_block *block);
+bool ram_block_readonly(const struct ram_block *block);
+
+/* Map [offset, offset + size) of the block at gpa: one KVM slot. */
+bool memory_map(struct memory *mem, struct ram_block *block, uint64_t offset, uint64_t gpa,
+                uint64_t size, GError **error);
+bool memory_unmap(struct memory *mem, uint64_t gpa, uint64_t size, GError **error);
+
+/* Blocks in QEMU's order: largest first, equal ones by age. Caller frees the array only. */
+GPtrArray *memory_blocks(struct memory *mem);
+
+/*
+ * memory_launch - every loaded byte is in place: make all memory that can be
+ * private private, keeping its content, whatever the backing (docs/memory.md,
+ * "Loading a protected VM").  Before the first vCPU runs for the guest.
+ * vcpu0 is borrowed where content has to be copied by the guest itself, and is
+ * left in the state in which it was.
+ */
+bool memory_launch(struct memory *mem, struct kvm_vcpu *vcpu0, GError **error);
+
+/* --- Access by devices and loaders: shared pages only --- */
+
+/*
+ * Copy between guest memory and a buffer.  False, with nothing or a part done:
+ * a page is private or not RAM; *ret_gpa (may be NULL) is the first such
+ * address.  Counted and traced, not reported.
+ */
+bool memory_read(struct memory *mem, uint64_t gpa, void *buf, uint64_t size, uint64_t *ret_gpa);
+bool memory_write(struct memory *mem, uint64_t gpa, const void *buf, uint64_t size,
+                  uint64_t *ret_gpa);
+/* RAM at all, private or not: largest size from gpa on that is one block; 0 if none. */
+uint64_t memory_ram_at(struct memory *mem, uint64_t gpa);
+
+/* --- Conversion --- */
+
+/*
+ * memory_convert - make [gpa, gpa + size) private or shared.
+ *
+ * The design's order; all of the range or none of it, over block borders too.
+ * 0 also when it is so already.  -EINVAL: unaligned, empty, wraps; to private
+ * where there is no RAM that can be private (to shared there: ignored, 0).
+ * Else KVM's or a listener's errno, with *ret_gpa (may be NULL) the first
+ * address that failed.
+ */
+int memory_convert(struct memory *mem, uint64_t gpa, uint64_t size, bool private_,
+                   uint64_t *ret_gpa);
+
+/* Listeners: who holds translations of shared memory. Offsets are within the block. */
+struct memory_listener {
+    /* About to be usable; may refuse with -errno. */
+    int (*populate)(struct memory_listener *listener, struct ram_block *block, uint64_t offset,
+                    uint64_t size);
+    /* No longer usable; can't refuse. */
+    void (*discard)(struct memory_listener *listener, struct ram_block *block, uint64_t offset,
+                    uint64_t size);
+    /* kept by memory.c */
+    struct memory_listener *next;
+};
+/* Replays what is populated; -errno of a refusal, the listener is then not registered. */
+int memory_listener_add(struct memory *mem, struct memory_listener *listener);
+void memory_listener_remove(struct memory *mem, struct memory_listener *listener);
+
+/* --- Queries --- */
+
+struct attr_range {
+    uint64_t start, size;       /* bytes, within the block */
+    bool shared, populated;
+};
+/* A consistent snapshot: GArray of struct attr_range, ascending, maximal, without gaps. */
+GArray *ram_block_attributes(struct ram_block *block);
+
+#endif

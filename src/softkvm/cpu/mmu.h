@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Linear memory as executors see it: the software TLB's fast path inline, the
+ * page walk, MMIO and page-crossing accesses in mmu.c.
+ *
+ * Addresses here are linear (segment base added, limits and canonical form
+ * checked: segment.h).  Every accessor returns CPU_OK, CPU_FAULT (#PF in
+ * cpu->fault, CR2 not yet written), or CPU_EXIT_ACCESS.
+ *
+ * Guest memory is shared with other vCPUs and devices: aligned accesses are
+ * single host accesses, so that the guest's own atomicity rules hold.
+ */
+#ifndef SOFTKVM_CPU_MMU_H
+#define SOFTKVM_CPU_MMU_H
+
+#include "cpu.h"
+
+#include <string.h>
+
+enum {
+    TLB_BITS = 10,
+    TLB_SIZE = 1 << TLB_BITS,
+    /* cpu->mmu_index: what the access rights of a translation depend on. */
+    MMU_SUPERVISOR = 0,         /* CPL < 3, SMAP off or overridden by RFLAGS.AC */
+    MMU_USER = 1,
+    MMU_SUPERVISOR_SMAP = 2,
+    MMU_NR = 3,
+};
+
+#define TLB_NO_TAG UINT64_MAX
+
+struct tlb_entry {
+    uint64_t tag[3];            /* by enum cpu_access: linear page address, or TLB_NO_TAG */
+    uint64_t gpa;               /* of the page */
+    uintptr_t addend;           /* host address - linear address */
+    uint32_t *code;             /* struct cpu_page's */
+    bool global;
+};
+
+struct tlb {
+    struct tlb_entry entry[MMU_NR][TLB_SIZE];
+    uint64_t generation;        /* changes at every flush: caches keyed by linear address compare it */
+};
+
+static inline struct tlb_entry *tlb_entry(struct cpu *cpu, unsigned mmu_index, uint64_t addr)
+{
+    return &cpu->tlb->entry[mmu_index][(addr >> CPU_PAGE_SHIFT) & (TLB_SIZE - 1)];
+}
+
+/*
+ * The host address for size bytes (a power of two up to 8) at addr, or NULL:
+ * not cached, not direct RAM, crosses a page.  Misaligned in-page accesses are
+ * served here too.
+ */
+static inline void *tlb_host(struct cpu *cpu, uint64_t addr, unsigned size,
+                             enum cpu_access access, struct tlb_entry **ret_entry)
+{
+    struct tlb_entry *e = tlb_entry(cpu, cpu->mmu_index, addr);
+
+    if (__builtin_expect(e->tag[access] != (addr & ~(uint64_t)(CPU_PAGE_SIZE - 1)), 0) ||
+        __builtin_expect((addr & (CPU_PAGE_SIZE - 1)) > CPU_PAGE_SIZE - size, 0))
+        return NULL;
+    *ret_entry = e;
+    return (void *)(addr + e->addend);
+}
+
+/* Any size up to a page; slow path of everything below. */
+enum cpu_status mmu_read(struct cpu *cpu, uint64_t addr, void *data, unsigned size);
+enum cpu_status mmu_write(struct cpu *cpu, uint64_t addr, const void *data, unsigned size);
+
+/* The same with the rights of the processor itself: descriptor tables, TSS (implicit supervisor). */
+enum cpu_status mmu_read_system(struct cpu *cpu, uint64_t addr, void *data, unsigned size);
+enum cpu_status mmu_write_system(struct cpu *cpu, uint64_t addr, const void *data, unsigned size);
+
+/*
+ * Would an access of this kind fault?  Sets accessed and dirty bits as the
+ * access would; for instructions that must know before they commit anything.
+ * CPU_OK for MMIO.
+ */
+enum cpu_status mmu_probe(struct cpu *cpu, uint64_t addr, unsigned size, enum cpu_access access);
+
+/*
+ * For read-modify-write: a host pointer to size bytes that may be read and
+ * written with host atomics.  *ret is NULL (and CPU_OK) where the memory isn't
+ * direct RAM within one page: then use mmu_rmw_lock(), mmu_read(), mmu_write(),
+ * mmu_rmw_unlock(), which excludes other vCPUs that do the same.
+ * After storing through the pointer call mmu_stored(*ret_code).
+ */
+enum cpu_status mmu_rmw(struct cpu *cpu, uint64_t addr, unsigned size, void **ret,
+                        uint32_t **ret_code);
+void mmu_rmw_lock(void);
+void mmu_rmw_unlock(void);
+
+static inline void mmu_stored(uint32_t *code)
+{
+    if (__builtin_expect(__atomic_load_n(code, __ATOMIC_RELAXED) & 1, 0))
+        cpu_code_written(code);
+}
+
+/*
+ * The page that instruction bytes at addr come from: faults as an instruction
+ * fetch.  *gpa: of the page.  CPU_BREAK: not RAM; the bytes must be read with
+ * mmu_fetch_slow().
+ */
+enum cpu_status mmu_fetch_page(struct cpu *cpu, uint64_t addr, struct cpu_page *page,
+                               uint64_t *gpa);
+enum cpu_status mmu_fetch_slow(struct cpu *cpu, uint64_t addr, void *data, unsigned size);
+
+void tlb_flush_all(struct cpu *cpu);
+void tlb_flush_nonglobal(struct cpu *cpu);
+void tlb_flush_page(struct cpu *cpu, uint64_t addr);
+
+/* The generic accessors, one pair per size. */
+#define MMU_ACCESSORS(bits_)                                                            \
+    static inline enum cpu_status mmu_read##bits_(struct cpu *cpu, uint64_t addr,       \
+                                                  uint##bits_##_t *value)               \
+    {                                                                                   \
+        struct tlb_entry *e;                                                            \
+        void *host = tlb_host(cpu, addr, bits_ / 8, ACCESS_READ, &e);                   \
+                                                                                        \
+        if (__builtin_expect(!host, 0))                                                 \
+            return mmu_read(cpu, addr, value, bits_ / 8);                               \
+        memcpy(value, host, bits_ / 8);                                                 \
+        return CPU_OK;                                                                  \
+    }                                                                                   \
+    static inline enum cpu_status mmu_write##bits_(struct cpu *cpu, uint64_t addr,      \
+                                                   uint##bits_##_t value)               \
+    {                                                                                   \
+        struct tlb_entry *e;                                                            \
+        void *host = tlb_host(cpu, addr, bits_ / 8, ACCESS_WRITE, &e);                  \
+                                                                                        \
+        if (__builtin_expect(!host, 0))                                                 \
+            return mmu_write(cpu, addr, &value, bits_ / 8);                             \
+        memcpy(host, &value, bits_ / 8);                                                \
+        mmu_stored(e->code);                                                            \
+        return CPU_OK;                                                                  \
+    }
+MMU_ACCESSORS(8)
+MMU_ACCESSORS(16)
+MMU_ACCESSORS(32)
+MMU_ACCESSORS(64)
+#undef MMU_ACCESSORS
+
+#endif
