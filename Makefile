@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The whole surface of the build; Meson does the work.  `make help` lists the targets.
+
+BUILD ?= build
+# The demo's guest: Debian's cloud kernel and a busybox initrd unless told otherwise.
+KERNEL ?=
+INITRD ?=
+# Seconds for each fuzz target of `make fuzz`.
+FUZZ_SECONDS ?= 600
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+.PHONY: all deps demo check bench fuzz sanitize asan tsan clang install clean help guest-files
+
+all: $(BUILD)/build.ninja ## build everything into build/
+	ninja -C $(BUILD)
+
+$(BUILD)/build.ninja: | deps
+	meson setup $(BUILD)
+
+deps: ## install the Debian packages that build, tests and demo need
+	@tools/deps.sh
+
+guest-files: all ## fetch the Debian cloud kernel and make the initrd
+	@tools/guest/files.sh $(BUILD)/guest
+
+demo: all guest-files ## boot a stock kernel in a protected VM; share pages and take them back
+	@python3 tools/demo.py --build $(BUILD) $(if $(KERNEL),--kernel '$(KERNEL)') $(if $(INITRD),--initrd '$(INITRD)')
+
+check: all guest-files ## run the tests
+	@tests/run.sh $(BUILD)
+
+bench: all guest-files ## every figure that the documents quote
+	@python3 bench/run.py --build $(BUILD)
+
+# The test suite under the sanitizers and with the other compiler: each in a build folder of its own.
+asan: | deps ## tests under the address and undefined-behaviour sanitizers
+	@tests/variant.sh $(BUILD) asan -Db_sanitize=address,undefined -Db_lundef=false
+
+tsan: | deps ## tests under the thread sanitizer
+	@tests/variant.sh $(BUILD) tsan -Db_sanitize=thread -Db_lundef=false
+
+clang: | deps ## tests built by clang, warnings are errors
+	@CC=clang tests/variant.sh $(BUILD) clang --werror
+
+gcc-werror: | deps ## tests built by gcc, warnings are errors
+	@tests/variant.sh $(BUILD) gcc --werror
+
+sanitize: asan tsan ## both sanitizer runs
+
+fuzz: | deps ## each fuzz target for FUZZ_SECONDS
+	@tests/fuzz/run.sh $(BUILD)-fuzz $(FUZZ_SECONDS)
+
+install: all ## programs, library, manual pages and pkg-config file below PREFIX
+	meson configure $(BUILD) -Dprefix=$(PREFIX)
+	DESTDIR=$(DESTDIR) meson install -C $(BUILD)
+
+clean: ## remove build/
+	rm -rf $(BUILD) $(BUILD)-*
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
