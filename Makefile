@@ -31,6 +31,7 @@ check: all guest-files ## run the tests
 	@tests/run.sh $(BUILD)
 
 bench: all guest-files ## every figure that the documents quote
+	@tools/deps.sh bench
 	@python3 bench/run.py --build $(BUILD)
 
 # The test suite under the sanitizers and with the other compiler: each in a build folder of its own.
