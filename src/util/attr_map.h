@@ -35,12 +35,16 @@ bool attr_map_run(const struct attr_map *map, uint64_t first, uint64_t *ret_star
 bool attr_map_all(const struct attr_map *map, uint64_t first, uint64_t count, bool value);
 
 /*
- * Set [first, first + count). 0; -ENOMEM with nothing changed. Setting a range
- * to the value that a preceding attr_map_reserve() of it prepared can't fail.
+ * Set [first, first + count). 0; -ENOMEM with nothing changed. The first set
+ * after attr_map_reserve(), of any part of the reserved range to either value,
+ * can't fail.
  */
 int attr_map_set(struct attr_map *map, uint64_t first, uint64_t count, bool value);
 
-/* Allocate whatever setting any part of the range to any value may need. 0; -ENOMEM. */
+/*
+ * Allocate whatever one attr_map_set() within the range may need, so that who
+ * changes two records at once can do the fallible one first. 0; -ENOMEM.
+ */
 int attr_map_reserve(struct attr_map *map, uint64_t first, uint64_t count);
 
 /* Pages with value true; kept, not counted. */

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The attribute map against a plain array, and what it may cost. */
+#include "attr_map.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+/* The linker sends attr_map.c's allocations here: after so many, there is no memory. */
+static int allocations_left = -1;
+
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+
+void *__wrap_malloc(size_t size)
+{
+    if (allocations_left == 0)
+        return NULL;
+    if (allocations_left > 0)
+        allocations_left--;
+    return __real_malloc(size);
+}
+
+static double seconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec + now.tv_nsec * 1e-9;
+}
+
+/* The map says what the array says, by every question that it answers. */
+static void check_same(const struct attr_map *map, const uint8_t *model, uint64_t pages)
+{
+    uint64_t trues = 0;
+
+    for (uint64_t page = 0; page < pages;) {
+        uint64_t end = page, start, map_end, probe;
+        bool value = model[page];
+
+        while (end < pages && model[end] == model[page])
+            end++;
+        probe = page + (uint64_t)rand() % (end - page);
+        assert_int_equal(attr_map_run(map, probe, &start, &map_end), value);
+        assert_int_equal(start, page);
+        assert_int_equal(map_end, end);
+        assert_int_equal(attr_map_get(map, probe), value);
+        assert_true(attr_map_all(map, page, end - page, value));
+        assert_false(attr_map_all(map, page, 1, !value));
+        if (end < pages)
+            assert_false(attr_map_all(map, page, end - page + 1, value));
+        trues += value ? end - page : 0;
+        page = end;
+    }
+    assert_int_equal(attr_map_count(map), trues);
+}
+
+static void test_random_sets_match_an_array(void **state)
+{
+    static const uint64_t sizes[] = { 1, 63, 64, 65, 4095, 4096, 4097, 300000, 2097153 };
+
+    srand(1);
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+        uint64_t pages = sizes[i];
+        bool initial = i % 2;
+        struct attr_map *map = attr_map_new(pages, initial);
+        uint8_t *model = malloc(pages);
+
+        assert_non_null(map);
+        memset(model, initial, pages);
+        for (int step = 0; step < 120; step++) {
+            uint64_t limit = rand() % 3 ? 70 : pages, first = (uint64_t)rand() % pages;
+            uint64_t count = 1 + (uint64_t)rand() % limit;
+            bool value = rand() % 2;
+
+            if (rand() % 4 == 0)
+                first &= ~4095ULL;
+            if (count > pages - first)
+                count = pages - first;
+            assert_int_equal(attr_map_set(map, first, count, value), 0);
+            memset(model + first, value, count);
+            if (step % 10 == 0 || pages < 5000)
+                check_same(map, model, pages);
+        }
+        check_same(map, model, pages);
+        assert_int_equal(attr_map_set(map, 0, pages, false), 0);
+        assert_int_equal(attr_map_count(map), 0);
+        attr_map_free(map);
+        free(model);
+    }
+}
+
+static void test_uniform_again_is_one_word_again(void **state)
+{
+    struct attr_map *map = attr_map_new(1 << 20, false);
+    uint64_t empty = attr_map_memory(map);
+
+    for (uint64_t page = 0; page < 5000; page++)
+        assert_int_equal(attr_map_set(map, page, 1, true), 0);
+    assert_true(attr_map_memory(map) > empty);
+    for (uint64_t page = 5000; page-- > 0;)
+        assert_int_equal(attr_map_set(map, page, 1, false), 0);
+    assert_int_equal(attr_map_memory(map), empty);
+    attr_map_free(map);
+}
+
+static void test_uniform_tebibyte_takes_microseconds(void **state)
+{
+    double best = 1;
+
+    for (int i = 0; i < 20; i++) {
+        double before = seconds();
+        struct attr_map *map = attr_map_new(1ULL << 28, false);
+        uint64_t start, end;
+
+        assert_int_equal(attr_map_set(map, 0, 1ULL << 28, true), 0);
+        assert_true(attr_map_run(map, 12345678, &start, &end));
+        assert_int_equal(start, 0);
+        assert_int_equal(end, 1ULL << 28);
+        assert_true(attr_map_memory(map) < 256);
+        attr_map_free(map);
+        before = seconds() - before;
+        best = before < best ? before : best;
+    }
+    assert_true(best < 50e-6);
+}
+
+static void test_whole_address_space(void **state)
+{
+    uint64_t pages = 1ULL << 52, start, end;
+    struct attr_map *map = attr_map_new(pages, false);
+
+    assert_int_equal(attr_map_set(map, pages - 1, 1, true), 0);
+    assert_int_equal(attr_map_set(map, 5, 1, true), 0);
+    assert_false(attr_map_run(map, 1ULL << 40, &start, &end));
+    assert_int_equal(start, 6);
+    assert_int_equal(end, pages - 1);
+    assert_true(attr_map_memory(map) < 64 * 1024);
+    attr_map_free(map);
+}
+
+static void test_every_second_page_is_no_larger_than_a_bitmap(void **state)
+{
+    uint64_t pages = 1 << 22;               /* 16 GiB of guest */
+    struct attr_map *map = attr_map_new(pages, false);
+
+    for (uint64_t page = 0; page < pages; page += 2)
+        assert_int_equal(attr_map_set(map, page, 1, true), 0);
+    assert_int_equal(attr_map_count(map), pages / 2);
+    assert_true(attr_map_memory(map) <= pages / 8 * 11 / 10);
+    attr_map_free(map);
+}
+
+static void test_no_memory_changes_nothing(void **state)
+{
+    uint64_t pages = 1 << 22;
+
+    for (int left = 0;; left++) {
+        struct attr_map *map = attr_map_new(pages, false);
+        uint64_t before = attr_map_memory(map);
+        int ret;
+
+        allocations_left = left;
+        ret = attr_map_set(map, 3, pages - 7, true);
+        allocations_left = -1;
+        assert_int_equal(attr_map_count(map), ret ? 0 : pages - 7);
+        if (ret) {
+            assert_int_equal(ret, -ENOMEM);
+            assert_int_equal(attr_map_memory(map), before);
+        }
+        attr_map_free(map);
+        if (!ret) {
+            assert_true(left > 2);          /* or this test has tested nothing */
+            return;
+        }
+    }
+}
+
+static void test_set_after_reserve_needs_no_memory(void **state)
+{
+    uint64_t pages = 1 << 23;
+
+    srand(2);
+    for (int i = 0; i < 500; i++) {
+        struct attr_map *map = attr_map_new(pages, i & 1);
+        uint64_t first = (uint64_t)rand() % pages, count = 1 + (uint64_t)rand() % (pages - first);
+
+        for (int j = 0; j < i % 5; j++)
+            assert_int_equal(attr_map_set(map, (uint64_t)rand() % pages, 1, !(i & 1)), 0);
+        assert_int_equal(attr_map_reserve(map, 0, pages), 0);
+        allocations_left = 0;
+        assert_int_equal(attr_map_set(map, first, count, !(i & 1)), 0);
+        allocations_left = -1;
+        assert_true(attr_map_all(map, first, count, !(i & 1)));
+        attr_map_free(map);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_random_sets_match_an_array),
+        cmocka_unit_test(test_uniform_again_is_one_word_again),
+        cmocka_unit_test(test_uniform_tebibyte_takes_microseconds),
+        cmocka_unit_test(test_whole_address_space),
+        cmocka_unit_test(test_every_second_page_is_no_larger_than_a_bitmap),
+        cmocka_unit_test(test_no_memory_changes_nothing),
+        cmocka_unit_test(test_set_after_reserve_needs_no_memory),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
