@@ -207,7 +207,7 @@ struct cpu {
     uint64_t flags;             /* the other flags, and the arithmetic ones where lazy.op is 0 */
     struct {
         uint64_t result, a, b;
-        uint8_t op, size;
+        uint8_t op;
     } lazy;
 
     struct cpu_segment seg[CPU_NR_SEGS];
@@ -261,6 +261,7 @@ struct cpu {
     } debug;
 
     uint32_t request;           /* CPU_REQ_*, atomic, set by anyone */
+    bool code_written;          /* this CPU stored to a page with decoded code: end the block */
 
     uint64_t instructions;      /* completed, counted block by block */
     uint64_t blocks_decoded, tlb_fills;

@@ -37,7 +37,7 @@ enum {
 
 struct insn {
     insn_exec *exec;
-    insn_body *body;
+    insn_body *body;            /* complete; what a threaded executor falls back on */
     uint64_t imm;               /* immediate, sign-extended where the opcode does that; moffs; far offset */
     int32_t disp;               /* RIP-relative: relative to the start of the block */
     uint16_t row;               /* in the opcode table: name and attributes */
@@ -52,6 +52,7 @@ struct insn {
     uint8_t size;               /* operand size in bytes: 1, 2, 4, 8 */
     uint8_t address_size;       /* 2, 4, 8 */
     uint8_t opcode;             /* last opcode byte; low bits hold conditions and registers */
+    uint8_t ordinal;            /* number of instructions before this one in the block */
 };
 
 static inline uint64_t insn_rip(const struct cpu *cpu, const struct insn *insn)

@@ -35,7 +35,7 @@ struct tlb_entry {
     uintptr_t addend;           /* host address - linear address */
     uint32_t *code;             /* struct cpu_page's */
     bool global;
-};
+} __attribute__((aligned(64)));
 
 struct tlb {
     struct tlb_entry entry[MMU_NR][TLB_SIZE];
@@ -57,8 +57,12 @@ static inline void *tlb_host(struct cpu *cpu, uint64_t addr, unsigned size,
 {
     struct tlb_entry *e = tlb_entry(cpu, cpu->mmu_index, addr);
 
-    if (__builtin_expect(e->tag[access] != (addr & ~(uint64_t)(CPU_PAGE_SIZE - 1)), 0) ||
-        __builtin_expect((addr & (CPU_PAGE_SIZE - 1)) > CPU_PAGE_SIZE - size, 0))
+    /*
+     * The page of the last byte against the entry of the first: where they differ, the
+     * entry can't hold the last one's page.
+     */
+    if (__builtin_expect(e->tag[access] !=
+                         ((addr + size - 1) & ~(uint64_t)(CPU_PAGE_SIZE - 1)), 0))
         return NULL;
     *ret_entry = e;
     return (void *)(addr + e->addend);
@@ -84,17 +88,20 @@ enum cpu_status mmu_probe(struct cpu *cpu, uint64_t addr, unsigned size, enum cp
  * written with host atomics.  *ret is NULL (and CPU_OK) where the memory isn't
  * direct RAM within one page: then use mmu_rmw_lock(), mmu_read(), mmu_write(),
  * mmu_rmw_unlock(), which excludes other vCPUs that do the same.
- * After storing through the pointer call mmu_stored(*ret_code).
+ * After storing through the pointer call mmu_stored(cpu, *ret_code).
  */
 enum cpu_status mmu_rmw(struct cpu *cpu, uint64_t addr, unsigned size, void **ret,
                         uint32_t **ret_code);
 void mmu_rmw_lock(void);
 void mmu_rmw_unlock(void);
 
-static inline void mmu_stored(uint32_t *code)
+/* After every store to RAM: was there decoded code?  Then the running block ends here. */
+static inline void mmu_stored(struct cpu *cpu, uint32_t *code)
 {
-    if (__builtin_expect(__atomic_load_n(code, __ATOMIC_RELAXED) & 1, 0))
+    if (__builtin_expect(__atomic_load_n(code, __ATOMIC_RELAXED) & 1, 0)) {
         cpu_code_written(code);
+        cpu->code_written = true;
+    }
 }
 
 /*
@@ -132,7 +139,7 @@ void tlb_flush_page(struct cpu *cpu, uint64_t addr);
         if (__builtin_expect(!host, 0))                                                 \
             return mmu_write(cpu, addr, &value, bits_ / 8);                             \
         memcpy(host, &value, bits_ / 8);                                                \
-        mmu_stored(e->code);                                                            \
+        mmu_stored(cpu, e->code);                                                          \
         return CPU_OK;                                                                  \
     }
 MMU_ACCESSORS(8)
