@@ -139,7 +139,7 @@ void tlb_flush_page(struct cpu *cpu, uint64_t addr);
         if (__builtin_expect(!host, 0))                                                 \
             return mmu_write(cpu, addr, &value, bits_ / 8);                             \
         memcpy(host, &value, bits_ / 8);                                                \
-        mmu_stored(cpu, e->code);                                                          \
+        mmu_stored(cpu, e->code);                                                       \
         return CPU_OK;                                                                  \
     }
 MMU_ACCESSORS(8)
