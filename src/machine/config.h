@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the command line asked for, checked as far as that goes without making
+ * anything.  options.c fills it; main.c and the machine read it.
+ */
+#ifndef MACHINE_CONFIG_H
+#define MACHINE_CONFIG_H
+
+#include "monitor.h"
+#include "object.h"
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    MACHINE_MAX_CPUS = 64,
+    MACHINE_MAX_SERIALS = 4,
+};
+
+/* One of -monitor, -qmp, -qmp-pretty, -mon. */
+struct monitor_option {
+    const char *option;         /* as typed, for messages */
+    enum monitor_mode mode;
+    char *chardev;              /* "chardev:ID" or a legacy form */
+};
+
+/* The properties of -machine; index of an enum in its names[]. */
+struct machine_options {
+    char *accel;                /* "kvm:soft" */
+    int kvm_type;               /* index into machine_kvm_types */
+    char *memory_backend;
+    char *confidential_guest_support;
+    char *debug;
+    enum on_off_auto smm;
+    int kernel_irqchip;
+    bool usb, graphics, mem_merge, dump_guest_core;
+    enum on_off_auto hpet, vmport;
+    char *kernel, *initrd, *append;
+};
+
+/* Rows of -machine kvm-type=, which are KVM's VM types. */
+struct kvm_type {
+    const char *name;
+    uint32_t vm_type;           /* KVM_X86_*_VM */
+    bool private_memory;
+};
+const struct kvm_type *machine_kvm_type(const struct machine_options *options);
+
+struct machine_config {
+    struct machine_options machine;
+    GPtrArray *accels;          /* of char *: kvm, soft; empty: whatever can do it */
+    GPtrArray *objects;         /* of char *: option strings */
+    GPtrArray *chardevs;        /* of char * */
+    GPtrArray *serials;         /* of char *: legacy forms */
+    GPtrArray *monitors;        /* of struct monitor_option * */
+    GPtrArray *traces;          /* of char *: patterns */
+    char *trace_file;
+    uint64_t ram_size;          /* 0: not given */
+    unsigned cpus, sockets, dies, cores, threads;
+    char *kernel, *initrd, *append;
+    char *name, *uuid, *pidfile;
+    bool nographic, display_none, nodefaults, no_reboot, no_shutdown, stopped, daemonize;
+    bool no_serial, no_monitor; /* given as "none" */
+    /* -help and its like: this is all that there is to do. */
+    char *print;
+};
+
+/*
+ * options_parse - the command line into a config.
+ * False: one sentence that begins with the option's name.  Creates nothing and
+ * opens nothing.
+ */
+bool options_parse(int argc, char **argv, struct machine_config *cfg, GError **error);
+void config_init(struct machine_config *cfg);
+void config_clear(struct machine_config *cfg);
+
+/* The -help text; caller frees. */
+char *options_help(void);
+
+#endif
