@@ -29,6 +29,7 @@ enum cpu_reg {
     REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15,
     REG_NONE,   /* always 0: the base or index that an address doesn't have */
     REG_RIP,    /* start of the instruction, or of the block while one runs */
+    REG_4GIB,   /* always 1 << 32, for the RIP-relative displacement that leaves 32 bits */
     CPU_NR_REGS,
 };
 
@@ -139,6 +140,11 @@ enum {
     CPU_REQ_IRQ = 1 << 0,       /* an interrupt waits: honoured only while it can be taken */
     CPU_REQ_NMI = 1 << 1,
     CPU_REQ_EXIT = 1 << 2,      /* whatever else: always honoured */
+};
+
+enum {
+    ATTENTION_CODE = 1 << 0,    /* stored to a page with decoded code: the block ends here */
+    ATTENTION_ACCESS = 1 << 1,  /* did MMIO or port I/O: ops->access_done() is due */
 };
 
 /* Kinds of memory access, also the index of a TLB entry's tags. */
@@ -261,7 +267,15 @@ struct cpu {
     } debug;
 
     uint32_t request;           /* CPU_REQ_*, atomic, set by anyone */
-    bool code_written;          /* this CPU stored to a page with decoded code: end the block */
+
+    /*
+     * What the engine must see to when the instruction is over (ATTENTION_*).
+     * Plain executors and what they call may set bits; who calls ops->mmio() or
+     * ops->pio() sets ATTENTION_ACCESS when that returned CPU_OK.
+     */
+    uint8_t attention;
+    int64_t budget;             /* instructions until the engine's loop is to look around */
+    uint64_t fetch_key;         /* what links between blocks and the jump cache depend on */
 
     uint64_t instructions;      /* completed, counted block by block */
     uint64_t blocks_decoded, tlb_fills;

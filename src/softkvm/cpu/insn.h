@@ -37,12 +37,21 @@ enum {
 
 struct insn {
     insn_exec *exec;
-    insn_body *body;            /* complete; what a threaded executor falls back on */
-    uint64_t imm;               /* immediate, sign-extended where the opcode does that; moffs; far offset */
-    int32_t disp;               /* RIP-relative: relative to the start of the block */
-    uint16_t row;               /* in the opcode table: name and attributes */
+    union {
+        struct {
+            insn_body *body;    /* complete; what a threaded executor falls back on */
+            uint64_t imm;       /* immediate, sign-extended where the opcode does that; moffs;
+                                   far offset */
+            int32_t disp;       /* RIP-relative: relative to the start of the block */
+            uint16_t row;       /* in the opcode table: name and attributes */
+            uint16_t selector;  /* of a far pointer; second immediate of ENTER */
+        };
+        struct {                /* the record after a block's last instruction: block.h */
+            struct block *link[2];
+            uint64_t link_key;
+        };
+    };
     uint16_t off, next;         /* of this and the next instruction, from the start of the block */
-    uint16_t selector;          /* of a far pointer; second immediate of ENTER */
     uint8_t flags;              /* INSN_* */
     uint8_t reg;                /* ModRM.reg with REX.R, or the register in the opcode's low bits */
     uint8_t rm;                 /* ModRM.rm with REX.B where it is a register */

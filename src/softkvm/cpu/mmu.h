@@ -100,7 +100,7 @@ static inline void mmu_stored(struct cpu *cpu, uint32_t *code)
 {
     if (__builtin_expect(__atomic_load_n(code, __ATOMIC_RELAXED) & 1, 0)) {
         cpu_code_written(code);
-        cpu->code_written = true;
+        cpu->attention |= ATTENTION_CODE;
     }
 }
 
