@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Setups that several rows share: registers with a meaning of their own. */
+#include "insn_test.h"
+
+#include <string.h>
+
+enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI };
+
+/* Mostly well inside DATA, sometimes so that the last elements lie in the hole. */
+static uint64_t string_pointer(void)
+{
+    if (random_chance(15))
+        return DATA + DATA_SIZE - random_below(24);
+    if (random_chance(5))
+        return DATA + random_below(24);
+    if (random_chance(10))
+        return DATA + PAGE - random_below(24);
+    return DATA + 256 + random_below(DATA_SIZE - 512);
+}
+
+void setup_string(struct test *test)
+{
+    test->in.gpr[RSI] = string_pointer();
+    test->in.gpr[RDI] = string_pointer();
+    test->in.gpr[RCX] = random_chance(20) ? 0 : random_below(12);
+    if (random_chance(50)) {                        /* equal stretches, for REPE */
+        uint8_t same[64];
+
+        random_lanes(K_INT, same, sizeof(same));
+        arena_write(test->in.gpr[RSI] - 32, same, sizeof(same));
+        arena_write(test->in.gpr[RDI] - 32, same, sizeof(same));
+    }
+}
+
+void setup_divide(struct test *test)
+{
+    unsigned shift = random_below(64);
+
+    if (random_chance(20))
+        return;                                     /* anything: most of them #DE */
+    if (random_chance(40)) {                        /* the sign extension of RAX */
+        test->in.gpr[RDX] = (int64_t)test->in.gpr[RAX] < 0 ? UINT64_MAX : 0;
+    } else {
+        test->in.gpr[RDX] = random_u64() >> shift >> 8;
+        test->in.gpr[RAX] = random_u64();
+    }
+}
+
+/* The accumulator equals what memory or the register holds, half of the time. */
+void setup_near_equal(struct test *test)
+{
+    if (random_chance(50))
+        return;
+    if (test->has_mem && test->ea >= DATA && test->ea + 16 <= DATA + DATA_SIZE) {
+        memcpy(&test->in.gpr[RAX], arena_host(test->ea), 8);
+        memcpy(&test->in.gpr[RDX], arena_host(test->ea + 8), 8);
+    } else if (!test->has_mem) {
+        uint64_t value = random_int();
+
+        for (unsigned i = 0; i < 16; i++)
+            if (i != RSP && random_chance(50))
+                test->in.gpr[i] = value;
+        test->in.gpr[RAX] = value;
+    }
+}
