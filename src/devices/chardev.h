@@ -5,7 +5,13 @@
  *
  * Output never blocks the caller: what the other side doesn't take is queued up
  * to a limit; beyond it chardev_write() takes less (a serial port's FIFO stays
- * full) or, for a front end that can't wait, the connection is closed.
+ * full) or, for a front end that can't wait, the connection is closed.  While
+ * nobody is connected, output is dropped.
+ *
+ * Any thread may call chardev_write(), chardev_write_all(), chardev_congested(),
+ * chardev_accept_input() and chardev_disconnect(); all else, and every call of a
+ * front end's functions, is the main thread's.  A front end is called without
+ * any lock of ours held, so it may take the machine lock.
  */
 #ifndef DEVICES_CHARDEV_H
 #define DEVICES_CHARDEV_H
@@ -25,7 +31,16 @@ struct chardev_front {
     void (*closed)(void *opaque);
     /* Room again after chardev_write() took less than asked. May be NULL. */
     void (*drained)(void *opaque);
+    /* Ctrl-A b: a break on the line. May be NULL. */
+    void (*line_break)(void *opaque);
+    /* Of a multiplexed chardev: this front end gets or loses the input. May be NULL. */
+    void (*focus)(void *opaque, bool in);
+    /* Has the input of a multiplexed chardev only when Ctrl-A c asks for it (monitors). */
+    bool background;
 };
+
+/* What chardev_write() queues at most; drained() comes when it has fallen below a quarter. */
+#define CHARDEV_QUEUE_MAX (64 * 1024)
 
 /*
  * From a legacy form ("stdio", "unix:PATH,server=on,wait=off", "tcp:HOST:PORT,...",
@@ -33,6 +48,11 @@ struct chardev_front {
  * from "BACKEND,id=ID,...".  tcp without a host is loopback; unix sockets are
  * created with mode 0600, their file is removed at exit.  A server with wait=on
  * (the default) waits for its first client before this returns.
+ *
+ * "chardev:ID" returns the one that exists.  "mon:" before a form (mux=on in an
+ * option) lets up to four front ends share it; Ctrl-A h shows the keys.  A file,
+ * pipe or terminal that breaks is reported once on stderr and from then on dropped.
+ * Ignores SIGPIPE in the whole process.
  */
 struct chardev *chardev_new(const char *label, const char *text, GError **error);
 struct chardev *chardev_new_option(const char *option, GError **error);
@@ -58,5 +78,19 @@ void chardev_accept_input(struct chardev *chr);
 /* Drop the client (server sockets then accept the next). */
 void chardev_disconnect(struct chardev *chr);
 const char *chardev_label(const struct chardev *chr);
+
+/* "mon:" asks for a monitor beside the front end: who made it attaches one. Once true, then false. */
+bool chardev_wants_monitor(struct chardev *chr);
+/* More than CHARDEV_QUEUE_MAX is waiting: drained() will follow. */
+bool chardev_congested(struct chardev *chr);
+/* What Ctrl-A x does. */
+void chardev_set_quit(void (*quit)(void *opaque), void *opaque);
+
+/* In order of creation, for query-chardev: elements struct chardev *. Caller frees the array. */
+GPtrArray *chardev_list(void);
+/* "unix:PATH,server=on", "pty:/dev/pts/3", with "disconnected:" before it. Caller frees. */
+char *chardev_filename(struct chardev *chr);
+/* A front end is attached. */
+bool chardev_front_open(const struct chardev *chr);
 
 #endif
