@@ -56,6 +56,12 @@ void kvm_vm_free(struct kvm_vm *vm);
 int kvm_vm_check_extension(struct kvm_vm *vm, unsigned cap);
 int kvm_vm_ioctl(struct kvm_vm *vm, unsigned long request, void *arg);
 
+/*
+ * PIC, IOAPIC, LAPICs and PIT in KVM. Before the first vCPU. reserved_gpa: four pages
+ * below 4 GiB where no RAM will be, for KVM's own use.
+ */
+int kvm_vm_create_irqchip(struct kvm_vm *vm, uint64_t reserved_gpa);
+
 /* A guest_memfd descriptor (close with driver->close), or -errno. */
 int kvm_vm_create_guest_memfd(struct kvm_vm *vm, uint64_t size, uint64_t flags);
 
@@ -75,7 +81,7 @@ struct kvm_slot {
     int guest_memfd;            /* -1: none */
     uint64_t guest_memfd_offset;
 };
-/* size 0 deletes. */
+/* size 0 deletes (only id counts then). */
 int kvm_vm_set_slot(struct kvm_vm *vm, const struct kvm_slot *slot);
 
 /*
@@ -86,7 +92,11 @@ struct kvm_vcpu;
 
 enum kvm_exit_action {
     KVM_RESUME,                 /* enter the guest again */
-    KVM_STOP,                   /* park this vCPU; the handler has asked for a run state change */
+    /*
+     * Park this vCPU: the handler has asked somebody for a run state change, who parks and
+     * waits for all vCPUs before the next kvm_vcpu_resume(), so that none is lost.
+     */
+    KVM_STOP,
 };
 
 struct kvm_exit_ops {
@@ -99,7 +109,11 @@ struct kvm_exit_ops {
     /* KVM_HC_MAP_GPA_RANGE; *ret goes to the guest's RAX. */
     enum kvm_exit_action (*map_gpa_range)(void *opaque, struct kvm_vcpu *vcpu, uint64_t gpa,
                                           uint64_t size, bool private_, uint64_t *ret);
-    /* KVM_EXIT_SHUTDOWN, _INTERNAL_ERROR, _FAIL_ENTRY, _SYSTEM_EVENT, an errno: see exit_text. */
+    /*
+     * Everything else that ends in a decision: KVM_EXIT_SHUTDOWN, _INTERNAL_ERROR, _FAIL_ENTRY,
+     * _SYSTEM_EVENT, _HLT without an irqchip, an exit that nobody knows; error is 0 or what
+     * KVM_RUN failed with (-errno).  exit_text says it for people, valid during the call.
+     */
     enum kvm_exit_action (*stopped)(void *opaque, struct kvm_vcpu *vcpu, uint32_t exit_reason,
                                     int error, const char *exit_text);
 };
@@ -107,10 +121,18 @@ struct kvm_exit_ops {
 int kvm_vcpu_new(struct kvm_vm *vm, unsigned index, const struct kvm_exit_ops *ops, void *opaque,
                  struct kvm_vcpu **ret);
 void kvm_vcpu_free(struct kvm_vcpu *vcpu);      /* stops and joins its thread first */
+struct kvm_vm *kvm_vcpu_vm(const struct kvm_vcpu *vcpu);
 unsigned kvm_vcpu_index(const struct kvm_vcpu *vcpu);
 int kvm_vcpu_thread_id(const struct kvm_vcpu *vcpu);    /* gettid() of it; 0 before start */
 int kvm_vcpu_ioctl(struct kvm_vcpu *vcpu, unsigned long request, void *arg);
 struct kvm_run *kvm_vcpu_run_page(struct kvm_vcpu *vcpu);
+
+/*
+ * What the guest's CPUID shows: all that this KVM supports, as one package with
+ * vcpus cores, x2APIC id = index.  With private memory also the hypercall by which
+ * the guest converts it.  -errno of KVM, -ENOMEM.
+ */
+int kvm_vcpu_set_cpuid(struct kvm_vcpu *vcpu, unsigned vcpus);
 
 /* Create the thread, parked. */
 int kvm_vcpu_start(struct kvm_vcpu *vcpu);
@@ -119,6 +141,7 @@ void kvm_vcpu_resume(struct kvm_vcpu *vcpu);
 /*
  * Ask it to park; kvm_vcpu_wait_parked() returns when it is outside KVM_RUN with
  * its last exit completed, so that registers may be read.  Not from its own thread.
+ * A vCPU without a thread is parked.
  */
 void kvm_vcpu_park(struct kvm_vcpu *vcpu);
 void kvm_vcpu_wait_parked(struct kvm_vcpu *vcpu);
