@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * PCI configuration space (PCI Local Bus 3.0, 3.2.2.3.2: mechanism #1; PCI Express
+ * 4.0, 7.2.2: ECAM), and the reset control register at 0xcf9 (ICH9 data sheet,
+ * 13.7.5), which shares the ports of the address register.
+ */
+#include "pci.h"
+
+#include <glib.h>
+#include <string.h>
+
+enum {
+    PORT_ADDRESS = 0xcf8, PORT_DATA = 0xcfc,
+    RESET_CONTROL = 1,          /* 0xcf9, from 0xcf8 */
+    RESET_CPU = 0x04,           /* the write that sets it resets; bits 1 and 3 say how hard */
+    RESET_KEPT = 0x0a,
+    ECAM_SIZE = 256 << 20,
+};
+#define ADDRESS_ENABLE 0x80000000u
+
+struct pci_bus {
+    struct bus *bus;
+    struct power_ops power;
+    uint32_t address;
+    uint8_t reset_control;
+    struct pci_function *functions[256];
+};
+
+void pci_set16(uint8_t *config, unsigned offset, uint16_t value)
+{
+    config[offset] = value;
+    config[offset + 1] = value >> 8;
+}
+
+void pci_set32(uint8_t *config, unsigned offset, uint32_t value)
+{
+    pci_set16(config, offset, value);
+    pci_set16(config, offset + 2, value >> 16);
+}
+
+unsigned pci_gsi(unsigned slot, unsigned pin)
+{
+    return 16 + (slot + pin - 1) % 8;
+}
+
+static uint32_t config_read(struct pci_bus *pci, unsigned bus_number, unsigned devfn,
+                            unsigned offset, unsigned size)
+{
+    struct pci_function *f = bus_number == 0 ? pci->functions[devfn] : NULL;
+    uint32_t value = UINT32_MAX;
+
+    if (f && offset + size <= PCI_CONFIG_SIZE) {
+        value = 0;
+        memcpy(&value, f->config + offset, size);
+    }
+    return value;
+}
+
+static void config_write(struct pci_bus *pci, unsigned bus_number, unsigned devfn,
+                         unsigned offset, unsigned size, uint32_t value)
+{
+    struct pci_function *f = bus_number == 0 ? pci->functions[devfn] : NULL;
+
+    if (!f || offset + size > PCI_CONFIG_SIZE)
+        return;
+    for (unsigned i = offset; i < offset + size; i++, value >>= 8) {
+        uint8_t mask = f->writable[i];
+
+        f->config[i] = (f->config[i] & ~mask) | (value & mask);
+        f->config[i] &= ~(value & f->clearable[i]);
+    }
+    if (f->written)
+        f->written(f, offset, size);
+}
+
+static uint64_t address_read(void *opaque, uint64_t offset, unsigned size)
+{
+    struct pci_bus *pci = opaque;
+
+    if (offset == 0 && size == 4)
+        return pci->address;
+    if (offset == RESET_CONTROL && size == 1)
+        return pci->reset_control;
+    return UINT64_MAX;
+}
+
+/* Only whole-word writes are the address; a byte at 0xcf9 is reset control. */
+static void address_write(void *opaque, uint64_t offset, unsigned size, uint64_t value)
+{
+    struct pci_bus *pci = opaque;
+
+    if (offset == 0 && size == 4) {
+        pci->address = value;
+    } else if (offset == RESET_CONTROL && size == 1) {
+        bool rises = (value & RESET_CPU) && !(pci->reset_control & RESET_CPU);
+
+        pci->reset_control = value & (RESET_KEPT | RESET_CPU);
+        if (rises)
+            pci->power.reset(pci->power.opaque);
+    }
+}
+
+static uint64_t data_read(void *opaque, uint64_t offset, unsigned size)
+{
+    struct pci_bus *pci = opaque;
+    uint32_t address = pci->address;
+
+    if (!(address & ADDRESS_ENABLE))
+        return UINT64_MAX;
+    return config_read(pci, address >> 16 & 0xff, address >> 8 & 0xff, (address & 0xfc) + offset,
+                       size);
+}
+
+static void data_write(void *opaque, uint64_t offset, unsigned size, uint64_t value)
+{
+    struct pci_bus *pci = opaque;
+    uint32_t address = pci->address;
+
+    if (address & ADDRESS_ENABLE)
+        config_write(pci, address >> 16 & 0xff, address >> 8 & 0xff, (address & 0xfc) + offset,
+                     size, value);
+}
+
+static uint64_t ecam_read(void *opaque, uint64_t offset, unsigned size)
+{
+    return config_read(opaque, offset >> 20, offset >> 12 & 0xff, offset & 0xfff, size);
+}
+
+static void ecam_write(void *opaque, uint64_t offset, unsigned size, uint64_t value)
+{
+    config_write(opaque, offset >> 20, offset >> 12 & 0xff, offset & 0xfff, size, value);
+}
+
+static const struct io_ops address_io = {
+    .read = address_read, .write = address_write, .min_size = 1, .max_size = 4,
+};
+static const struct io_ops data_io = {
+    .read = data_read, .write = data_write, .min_size = 1, .max_size = 4,
+};
+static const struct io_ops ecam_io = {
+    .read = ecam_read, .write = ecam_write, .min_size = 1, .max_size = 4,
+};
+
+bool pci_add(struct pci_bus *pci, struct pci_function *function)
+{
+    if (pci->functions[function->devfn])
+        return false;
+    memcpy(function->initial, function->config, PCI_CONFIG_SIZE);
+    pci->functions[function->devfn] = function;
+    return true;
+}
+
+void pci_bus_reset(struct pci_bus *pci)
+{
+    pci->address = 0;
+    pci->reset_control = 0;
+    for (unsigned i = 0; i < G_N_ELEMENTS(pci->functions); i++) {
+        struct pci_function *f = pci->functions[i];
+
+        if (!f)
+            continue;
+        memcpy(f->config, f->initial, PCI_CONFIG_SIZE);
+        if (f->written)
+            f->written(f, 0, PCI_CONFIG_SIZE);
+    }
+}
+
+struct pci_bus *pci_bus_new(struct bus *bus, uint64_t ecam, const struct power_ops *power)
+{
+    struct pci_bus *pci = g_new0(struct pci_bus, 1);
+
+    pci->bus = bus;
+    pci->power = *power;
+    if (bus_add_pio(bus, PORT_ADDRESS, 4, "pci-conf-address", &address_io, pci) < 0 ||
+        bus_add_pio(bus, PORT_DATA, 4, "pci-conf-data", &data_io, pci) < 0 ||
+        bus_add_mmio(bus, ecam, ECAM_SIZE, "pci-ecam", &ecam_io, pci) < 0) {
+        pci_bus_free(pci);
+        return NULL;
+    }
+    return pci;
+}
+
+void pci_bus_free(struct pci_bus *pci)
+{
+    if (!pci)
+        return;
+    bus_remove(pci->bus, pci);
+    g_free(pci);
+}
