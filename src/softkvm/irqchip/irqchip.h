@@ -2,6 +2,7 @@
 /*
  * The interrupt controllers and timers that KVM keeps in the kernel: two 8259A,
  * one I/O APIC, a local APIC per vCPU, the 8254, and the routing between them.
+ * This is the one header of this folder (with kvmclock.h) that softkvm uses.
  *
  * One lock (irqchip->lock, inside) covers all of it; every function takes it
  * itself, may be called from any thread and never blocks.  Callbacks of struct
@@ -21,11 +22,16 @@ struct irqchip;
 struct lapic;
 
 struct irqchip_ops {
-    /* vCPU vcpu_id has something new to look at: an interrupt, NMI, INIT or SIPI. */
+    /*
+     * vCPU vcpu_id has something new to look at: an interrupt, NMI, INIT or SIPI.
+     * Called from any thread, also from the vCPU's own inside lapic_mmio(),
+     * lapic_wrmsr() or lapic_set_tpr(), when what waited may be taken now.
+     */
     void (*kick)(void *opaque, uint32_t vcpu_id);
     /*
-     * A level-triggered interrupt was acknowledged at the I/O APIC or PIC (irqfd
-     * resampling); gsi as in the routing table.  May be NULL.
+     * An interrupt was ended at the I/O APIC or PIC (irqfd resampling); gsi as in
+     * the routing table.  A line raised by irqchip_set_resample_line() has just
+     * been lowered.  May be NULL.
      */
     void (*eoi)(void *opaque, uint32_t gsi);
 };
@@ -44,10 +50,23 @@ int irqchip_create_pit(struct irqchip *chip, const struct kvm_pit_config *config
 /* KVM_IRQ_LINE. Returns whether the level was delivered (1), coalesced (0) or ignored (-1). */
 int irqchip_set_line(struct irqchip *chip, uint32_t gsi, bool level);
 
-/* KVM_SIGNAL_MSI. As above; -EINVAL for a message that no APIC accepts. */
+/*
+ * KVM_IRQFD with resampling: the line is held up beside irqchip_set_line()'s level
+ * and let go when the guest ends the interrupt, just before ops->eoi().
+ */
+int irqchip_set_resample_line(struct irqchip *chip, uint32_t gsi, bool level);
+
+/*
+ * KVM_SIGNAL_MSI: how many APICs took it, 0 coalesced, -1 no APIC there (which is
+ * what KVM's ioctl returns too); -EINVAL without irqchip or for flags.
+ */
 int irqchip_send_msi(struct irqchip *chip, const struct kvm_msi *msi);
 
-/* KVM_SET_GSI_ROUTING: the whole table is replaced. -EINVAL, -ENOMEM. */
+/*
+ * KVM_SET_GSI_ROUTING: the whole table is replaced, or on error nothing.
+ * -EINVAL (also without irqchip), -ENOMEM.  Until then GSI n is I/O APIC pin n and
+ * PIC pin n; a board whose ACPI tables move IRQ 0 to pin 2 says so here.
+ */
 int irqchip_set_routing(struct irqchip *chip, const struct kvm_irq_routing_entry *entries,
                         unsigned count);
 
@@ -57,6 +76,12 @@ int irqchip_set_state(struct irqchip *chip, const struct kvm_irqchip *state);
 int irqchip_get_pit(struct irqchip *chip, struct kvm_pit_state2 *state);
 int irqchip_set_pit(struct irqchip *chip, const struct kvm_pit_state2 *state);
 
+/* KVM_REINJECT_CONTROL: whether ticks of the PIT that the guest missed are made up for. -ENXIO. */
+int irqchip_set_pit_reinject(struct irqchip *chip, bool reinject);
+
+/* KVM_CAP_X2APIC_API's two flags; they are never taken back. */
+void irqchip_set_x2apic_api(struct irqchip *chip, bool ids_32bit, bool no_broadcast_quirk);
+
 /*
  * Port and memory accesses of the guest.  True: this belongs to a device here
  * and was done; false: it is user space's.
@@ -64,7 +89,11 @@ int irqchip_set_pit(struct irqchip *chip, const struct kvm_pit_state2 *state);
 bool irqchip_pio(struct irqchip *chip, uint16_t port, void *data, unsigned size, bool write);
 bool irqchip_mmio(struct irqchip *chip, uint64_t gpa, void *data, unsigned size, bool write);
 
-/* The local APIC of a vCPU: with KVM_CREATE_VCPU when there is an irqchip. */
+/*
+ * The local APIC of a vCPU: with KVM_CREATE_VCPU when there is an irqchip.  In its
+ * reset state, but not the boot processor: lapic_reset().  NULL without memory.
+ * All are freed before the irqchip.
+ */
 struct lapic *lapic_new(struct irqchip *chip, uint32_t vcpu_id);
 void lapic_free(struct lapic *lapic);
 
@@ -87,7 +116,7 @@ int lapic_set_state(struct lapic *lapic, const struct kvm_lapic_state *state);
 /* What waits for this vCPU, without taking it. */
 struct lapic_pending {
     bool interrupt;             /* deliverable now: priority above the processor's, or ExtINT from the PIC */
-    bool nmi, smi, init;
+    bool nmi, smi, init;        /* smi: only by lapic_set_pending(); there is no SMM */
     bool sipi;
     uint8_t sipi_vector;
 };
@@ -97,13 +126,27 @@ void lapic_get_pending(struct lapic *lapic, struct lapic_pending *pending);
 int lapic_take_interrupt(struct lapic *lapic);
 /* Take NMI, INIT or SIPI: clears what is set in *taken. */
 void lapic_clear_pending(struct lapic *lapic, const struct lapic_pending *taken);
+/* KVM_SET_VCPU_EVENTS: replaces nmi, smi, init, sipi and its vector. */
+void lapic_set_pending(struct lapic *lapic, const struct lapic_pending *pending);
+/* KVM_NMI */
+void lapic_nmi(struct lapic *lapic);
+
+/* Power-on; and the INIT signal, which keeps base, mode and what is pending. */
 void lapic_reset(struct lapic *lapic, bool is_bsp);
+void lapic_init(struct lapic *lapic);
 
 /*
- * The guest's TSC, for the TSC-deadline timer: deadline reached at host
- * CLOCK_MONOTONIC nanoseconds ns.  Set by the vCPU before its first run and
- * when the offset or frequency changes.
+ * The guest's TSC, for the TSC-deadline timer: at host CLOCK_MONOTONIC ns it is
+ * tsc_at_zero_ns + ns * tsc_khz / 10^6, modulo 2^64.  Set by the vCPU before its
+ * first run and when the offset or frequency changes; until then no deadline fires.
  */
 void lapic_set_tsc_scale(struct lapic *lapic, uint64_t tsc_at_zero_ns, uint32_t tsc_khz);
+
+/*
+ * For tests: before anything is created, replace CLOCK_MONOTONIC by a clock that
+ * starts at 0 and moves only here, firing what falls due on the way.
+ */
+void irqchip_set_manual_clock(struct irqchip *chip);
+void irqchip_advance_clock(struct irqchip *chip, uint64_t ns);
 
 #endif

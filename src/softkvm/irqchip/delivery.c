@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Which local APICs a message reaches: shorthands, physical and logical
+ * destinations in xAPIC and x2APIC format, lowest priority.
+ * Source: SDM vol. 3, 11.6.2 and 11.12.10; the meaning of destination 0xff from an
+ * I/O APIC or MSI to an x2APIC as in KVM (KVM_CAP_X2APIC_API).
+ */
+#include "irqchip_internal.h"
+
+#define XAPIC_BROADCAST 0xffu
+#define X2APIC_BROADCAST 0xffffffffu
+
+static bool match_physical(const struct lapic *lapic, uint32_t dest)
+{
+    if (lapic_is_x2apic(lapic))
+        return dest == X2APIC_BROADCAST || dest == lapic->regs[REG_ID];
+    /* An x2APIC id above 255 reaches an APIC that hasn't changed its mode yet. */
+    if (lapic->vcpu_id > 0xff && dest == lapic->vcpu_id)
+        return true;
+    return dest == XAPIC_BROADCAST || dest == lapic->regs[REG_ID] >> 24;
+}
+
+static bool match_logical(const struct lapic *lapic, uint32_t dest)
+{
+    uint32_t ldr = lapic->regs[REG_LDR];
+
+    if (lapic_is_x2apic(lapic)) {
+        if (dest == X2APIC_BROADCAST)
+            return true;
+        return ldr >> 16 == dest >> 16 && (ldr & dest & 0xffff);
+    }
+    if (dest == XAPIC_BROADCAST)
+        return true;
+    ldr >>= 24;
+    if (lapic->regs[REG_DFR] >> 28 == 0xf)
+        return ldr & dest;
+    /* Cluster model: the cluster in the upper half, its members in the lower. */
+    return ldr >> 4 == dest >> 4 && (ldr & dest & 0xf);
+}
+
+static bool match(const struct lapic *lapic, const struct apic_message *message)
+{
+    uint32_t dest = message->dest;
+
+    switch (message->shorthand) {
+    case SHORT_SELF:
+        return lapic == message->sender;
+    case SHORT_ALL:
+        return true;
+    case SHORT_OTHERS:
+        return lapic != message->sender;
+    default:
+        break;
+    }
+    if (!message->sender && dest == XAPIC_BROADCAST && lapic_is_x2apic(lapic) &&
+        !lapic->chip->no_broadcast_quirk)
+        dest = X2APIC_BROADCAST;
+    return message->logical ? match_logical(lapic, dest) : match_physical(lapic, dest);
+}
+
+/* The matching APIC whose processor does the least urgent work; equals take turns. */
+static struct lapic *lowest_priority(struct irqchip *chip, const struct apic_message *message)
+{
+    struct lapic *best = NULL;
+
+    for (unsigned n = 0; n < chip->lapic_count; n++) {
+        struct lapic *lapic = chip->lapics[(chip->lowest_turn + n) % chip->lapic_count];
+
+        if (!lapic_enabled(lapic) || !match(lapic, message))
+            continue;
+        if (!best || lapic->regs[REG_PPR] < best->regs[REG_PPR])
+            best = lapic;
+    }
+    chip->lowest_turn++;
+    return best;
+}
+
+int apic_deliver(struct irqchip *chip, const struct apic_message *message)
+{
+    int reached = -1;
+
+    if (message->mode == DELIVER_LOWEST) {
+        struct lapic *lapic = lowest_priority(chip, message);
+
+        return lapic ? lapic_accept(lapic, message) : -1;
+    }
+    for (unsigned n = 0; n < chip->lapic_count; n++) {
+        if (!lapic_hw_enabled(chip->lapics[n]) || !match(chip->lapics[n], message))
+            continue;
+        if (reached < 0)
+            reached = 0;
+        reached += lapic_accept(chip->lapics[n], message);
+    }
+    return reached;
+}
