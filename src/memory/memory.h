@@ -62,6 +62,12 @@ struct ram_block *ram_block_new_internal(struct memory *mem, const char *name, u
 const char *ram_block_name(const struct ram_block *block);
 uint64_t ram_block_size(const struct ram_block *block);
 void *ram_block_host(const struct ram_block *block);    /* of the shared backing */
+/*
+ * Before memory_launch(): something was written through ram_block_host(), so that
+ * it is carried over to private memory.  memory_write() does this by itself.
+ * False: not in the block, or no memory.
+ */
+bool ram_block_mark_loaded(struct ram_block *block, uint64_t offset, uint64_t size);
 bool ram_block_has_attributes(const struct ram_block *block);
 bool ram_block_readonly(const struct ram_block *block);
 
@@ -81,6 +87,12 @@ GPtrArray *memory_blocks(struct memory *mem);
  * left in the state in which it was.
  */
 bool memory_launch(struct memory *mem, struct kvm_vcpu *vcpu0, GError **error);
+
+/*
+ * memory_reset - as before the first load: every page shared, all RAM (not ROM)
+ * zero.  All vCPUs are parked.  Load again, then memory_launch() again.
+ */
+bool memory_reset(struct memory *mem, GError **error);
 
 /* --- Access by devices and loaders: shared pages only --- */
 
@@ -130,7 +142,17 @@ struct attr_range {
     uint64_t start, size;       /* bytes, within the block */
     bool shared, populated;
 };
-/* A consistent snapshot: GArray of struct attr_range, ascending, maximal, without gaps. */
+/* A consistent snapshot; no vCPU is stopped for it: GArray of struct attr_range, ascending, maximal, without gaps; empty
+ * for a block without attributes. */
 GArray *ram_block_attributes(struct ram_block *block);
+
+struct memory_counters {
+    uint64_t conversions, failed_conversions;   /* calls */
+    uint64_t pages_to_private, pages_to_shared;
+    uint64_t refused_accesses;  /* of devices: a private page, or no RAM */
+    uint64_t failed_discards;   /* a copy that is no longer used couldn't be freed */
+    uint64_t failed_rollbacks;  /* of a run, after a failed conversion; the record is right */
+};
+struct memory_counters memory_get_counters(struct memory *mem);
 
 #endif

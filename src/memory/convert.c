@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The one function that makes guest memory private or shared, whoever asks.
+ * Order and roll-back: docs/memory.md, "Conversion".
+ *
+ * A range is cut twice: into parts (one mapping each: what one KVM call can
+ * take) and these into runs (the maximal pieces that aren't so yet: what
+ * listeners are told and what is undone).  The record changes last, when nothing
+ * can refuse any more; all of it under mem->lock.
+ */
+#include "memory_internal.h"
+#include "range.h"
+#include "trace.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+struct run {
+    struct ram_block *block;
+    uint64_t gpa, offset, size;
+    bool stuck;                 /* couldn't be undone: stays converted */
+};
+
+struct part {
+    struct ram_block *block;
+    uint64_t gpa, offset, size;
+    guint first_run, end_run;
+};
+
+struct conversion {
+    struct memory *mem;
+    bool private_;
+    bool keep_copies;
+    GArray *parts, *runs;
+    uint64_t bad_gpa;           /* first address that failed */
+};
+
+/* The runs of a part that aren't so yet; no part at all if there are none. */
+static void add_part(struct conversion *conv, struct ram_block *block, uint64_t gpa,
+                     uint64_t offset, uint64_t size)
+{
+    struct part part = { .block = block, .first_run = conv->runs->len };
+    uint64_t first = offset / GUEST_PAGE_SIZE, last = (offset + size) / GUEST_PAGE_SIZE;
+
+    for (uint64_t page = first, end; page < last; page = end) {
+        bool is_private = attr_map_run(block->private_pages, page, NULL, &end);
+        struct run run = { .block = block, .offset = page * GUEST_PAGE_SIZE };
+
+        end = MIN(end, last);
+        if (is_private == conv->private_)
+            continue;
+        run.size = (end - page) * GUEST_PAGE_SIZE;
+        run.gpa = gpa + (run.offset - offset);
+        g_array_append_val(conv->runs, run);
+    }
+    part.end_run = conv->runs->len;
+    if (part.end_run == part.first_run)
+        return;
+
+    const struct run *from = &g_array_index(conv->runs, struct run, part.first_run);
+    const struct run *to = &g_array_index(conv->runs, struct run, part.end_run - 1);
+
+    part.gpa = from->gpa;
+    part.offset = from->offset;
+    part.size = to->offset + to->size - from->offset;
+    g_array_append_val(conv->parts, part);
+}
+
+/*
+ * Where no memory can be private (MMIO, ROM, plain RAM) everything is shared
+ * already: guests do ask for that, for the whole PCI hole, and are answered with
+ * success (qemu-behaviour.md 1.3).
+ */
+static int collect(struct conversion *conv, uint64_t gpa, uint64_t size)
+{
+    uint64_t end = gpa + size;
+
+    while (gpa < end) {
+        const struct mapping *map = mapping_at_or_after(conv->mem, gpa);
+        uint64_t next = end;
+
+        if (map && map->gpa > gpa) {
+            next = MIN(end, map->gpa);
+            map = NULL;
+        } else if (map) {
+            next = MIN(end, mapping_end(map));
+        }
+        if (map && map->block->private_pages) {
+            add_part(conv, map->block, gpa, map->offset + (gpa - map->gpa), next - gpa);
+        } else if (conv->private_) {
+            conv->bad_gpa = gpa;
+            return -EINVAL;
+        }
+        gpa = next;
+    }
+    return 0;
+}
+
+static struct run *run_at(const struct conversion *conv, guint i)
+{
+    return &g_array_index(conv->runs, struct run, i);
+}
+
+static struct part *part_at(const struct conversion *conv, guint i)
+{
+    return &g_array_index(conv->parts, struct part, i);
+}
+
+/* Allocate now what recording may need, so that it can't fail when KVM has changed. */
+static int reserve_record(struct conversion *conv)
+{
+    int ret = 0;
+
+    for (guint i = 0; i < conv->parts->len && !ret; i++) {
+        const struct part *part = part_at(conv, i);
+
+        ret = attr_map_reserve(part->block->private_pages, part->offset / GUEST_PAGE_SIZE,
+                               part->size / GUEST_PAGE_SIZE);
+        conv->bad_gpa = part->gpa;
+    }
+    return ret;
+}
+
+static void record(struct ram_block *block, uint64_t offset, uint64_t size, bool private_)
+{
+    int ret = attr_map_set(block->private_pages, offset / GUEST_PAGE_SIZE, size / GUEST_PAGE_SIZE,
+                           private_);
+
+    /* A map that disagrees with KVM would let a device touch private pages. */
+    if (ret)
+        g_error("out of memory while recording the attributes of '%s'", block->name);
+}
+
+/* Part i - 1 down to 0 back to what they were, run by run; what KVM refuses is recorded. */
+static void undo_kvm(struct conversion *conv, guint end_part)
+{
+    while (end_part--) {
+        const struct part *part = part_at(conv, end_part);
+
+        for (guint i = part->end_run; i-- > part->first_run;) {
+            struct run *run = run_at(conv, i);
+
+            if (kvm_set_private(conv->mem->vm, run->gpa, run->block->guest_memfd, run->offset,
+                                run->size, !conv->private_, NULL) == 0)
+                continue;
+            run->stuck = true;
+            conv->mem->counters.failed_rollbacks++;
+            record(run->block, run->offset, run->size, conv->private_);
+        }
+    }
+}
+
+static int set_kvm(struct conversion *conv)
+{
+    for (guint i = 0; i < conv->parts->len; i++) {
+        const struct part *part = part_at(conv, i);
+        uint64_t busy = 0;
+        int ret = kvm_set_private(conv->mem->vm, part->gpa, part->block->guest_memfd, part->offset,
+                                  part->size, conv->private_, &busy);
+
+        if (ret) {
+            conv->bad_gpa = part->gpa + busy;
+            /* These two stop in the middle in some versions: this part may be half done. */
+            undo_kvm(conv, i + (ret == -EAGAIN || ret == -ENOMEM));
+            return ret;
+        }
+    }
+    return 0;
+}
+
+static int populate_runs(struct conversion *conv)
+{
+    for (guint i = 0; i < conv->runs->len; i++) {
+        const struct run *run = run_at(conv, i);
+        int ret = listeners_populate(conv->mem, run->block, run->offset, run->size);
+
+        if (ret) {
+            conv->bad_gpa = run->gpa;
+            while (i--) {
+                run = run_at(conv, i);
+                listeners_discard(conv->mem, run->block, run->offset, run->size);
+            }
+            return ret;
+        }
+    }
+    return 0;
+}
+
+static void discard_runs(struct conversion *conv)
+{
+    for (guint i = 0; i < conv->runs->len; i++) {
+        const struct run *run = run_at(conv, i);
+
+        listeners_discard(conv->mem, run->block, run->offset, run->size);
+    }
+}
+
+/* After a failure to become private: they had it before, so a refusal now is theirs to bear. */
+static void repopulate_runs(struct conversion *conv)
+{
+    for (guint i = conv->runs->len; i--;) {
+        const struct run *run = run_at(conv, i);
+
+        if (!run->stuck &&
+            listeners_populate(conv->mem, run->block, run->offset, run->size) != 0)
+            conv->mem->counters.failed_rollbacks++;
+    }
+}
+
+static int make_private(struct conversion *conv)
+{
+    int ret;
+
+    discard_runs(conv);
+    ret = set_kvm(conv);
+    if (ret)
+        repopulate_runs(conv);
+    return ret;
+}
+
+static int make_shared(struct conversion *conv)
+{
+    int ret = set_kvm(conv);
+
+    if (ret)
+        return ret;
+    ret = populate_runs(conv);
+    if (ret)
+        undo_kvm(conv, conv->parts->len);
+    return ret;
+}
+
+/*
+ * The conversion has happened; that a copy can't be freed costs memory, nothing
+ * else, so it is counted and no reason to undo.
+ */
+static void finish(struct conversion *conv)
+{
+    struct memory_counters *counters = &conv->mem->counters;
+
+    for (guint i = 0; i < conv->parts->len; i++) {
+        const struct part *part = part_at(conv, i);
+
+        record(part->block, part->offset, part->size, conv->private_);
+    }
+    for (guint i = 0; i < conv->runs->len; i++) {
+        const struct run *run = run_at(conv, i);
+        uint64_t pages = run->size / GUEST_PAGE_SIZE;
+
+        *(conv->private_ ? &counters->pages_to_private : &counters->pages_to_shared) += pages;
+        if (!conv->keep_copies &&
+            ram_block_discard_copy(run->block, run->offset, run->size, conv->private_) != 0)
+            counters->failed_discards++;
+    }
+}
+
+static int run_conversion(struct conversion *conv, uint64_t gpa, uint64_t size)
+{
+    int ret = collect(conv, gpa, size);
+
+    if (!ret && conv->parts->len) {
+        ret = reserve_record(conv);
+        if (!ret)
+            ret = conv->private_ ? make_private(conv) : make_shared(conv);
+        if (!ret)
+            finish(conv);
+    }
+    return ret;
+}
+
+int memory_convert_locked(struct memory *mem, uint64_t gpa, uint64_t size, bool private_,
+                          bool keep_copies, uint64_t *ret_gpa)
+{
+    struct conversion conv = {
+        .mem = mem, .private_ = private_, .keep_copies = keep_copies, .bad_gpa = gpa,
+    };
+    int ret = -EINVAL;
+
+    if (size && is_aligned(gpa | size, GUEST_PAGE_SIZE) && !range_wraps(gpa, size)) {
+        conv.parts = g_array_new(FALSE, FALSE, sizeof(struct part));
+        conv.runs = g_array_new(FALSE, FALSE, sizeof(struct run));
+        ret = run_conversion(&conv, gpa, size);
+        g_array_free(conv.parts, TRUE);
+        g_array_free(conv.runs, TRUE);
+    }
+    if (ret) {
+        mem->counters.failed_conversions++;
+        if (ret_gpa)
+            *ret_gpa = conv.bad_gpa;
+    } else {
+        mem->counters.conversions++;
+    }
+    trace(TRACE_KVM_CONVERT_MEMORY, "start=0x%" PRIx64 " size=0x%" PRIx64 " %s result=%d", gpa,
+          size, private_ ? "shared_to_private" : "private_to_shared", ret);
+    return ret;
+}
+
+int memory_convert(struct memory *mem, uint64_t gpa, uint64_t size, bool private_,
+                   uint64_t *ret_gpa)
+{
+    int ret;
+
+    pthread_mutex_lock(&mem->lock);
+    ret = memory_convert_locked(mem, gpa, size, private_, false, ret_gpa);
+    pthread_mutex_unlock(&mem->lock);
+    return ret;
+}

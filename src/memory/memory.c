@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The memory of one machine: its blocks, where they lie in guest-physical
+ * memory (one KVM slot each), access to shared pages, listeners, reset.
+ */
+#include "error.h"
+#include "memory_internal.h"
+#include "range.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+struct memory *memory_new(struct kvm_vm *vm)
+{
+    struct memory *mem = g_new0(struct memory, 1);
+
+    mem->vm = vm;
+    pthread_mutex_init(&mem->lock, NULL);
+    mem->blocks = g_ptr_array_new_with_free_func((GDestroyNotify)ram_block_free);
+    mem->mappings = g_array_new(FALSE, FALSE, sizeof(struct mapping));
+    return mem;
+}
+
+void memory_free(struct memory *mem)
+{
+    if (!mem)
+        return;
+    for (guint i = 0; i < mem->mappings->len; i++)
+        mapping_delete_slot(mem, &g_array_index(mem->mappings, struct mapping, i));
+    g_array_free(mem->mappings, TRUE);
+    g_ptr_array_free(mem->blocks, TRUE);
+    pthread_mutex_destroy(&mem->lock);
+    g_free(mem);
+}
+
+struct kvm_vm *memory_vm(struct memory *mem)
+{
+    return mem->vm;
+}
+
+struct memory_counters memory_get_counters(struct memory *mem)
+{
+    struct memory_counters counters;
+
+    pthread_mutex_lock(&mem->lock);
+    counters = mem->counters;
+    pthread_mutex_unlock(&mem->lock);
+    return counters;
+}
+
+GPtrArray *memory_blocks(struct memory *mem)
+{
+    GPtrArray *list = g_ptr_array_new();
+
+    pthread_mutex_lock(&mem->lock);
+    for (guint i = 0; i < mem->blocks->len; i++)
+        g_ptr_array_add(list, g_ptr_array_index(mem->blocks, i));
+    pthread_mutex_unlock(&mem->lock);
+    return list;
+}
+
+/* --- The guest-physical map --- */
+
+uint64_t mapping_end(const struct mapping *map)
+{
+    return map->gpa + map->size;
+}
+
+struct mapping *mapping_at_or_after(struct memory *mem, uint64_t gpa)
+{
+    for (guint i = 0; i < mem->mappings->len; i++) {
+        struct mapping *map = &g_array_index(mem->mappings, struct mapping, i);
+
+        if (gpa < mapping_end(map))
+            return map;
+    }
+    return NULL;
+}
+
+struct mapping *mapping_find(struct memory *mem, uint64_t gpa)
+{
+    struct mapping *map = mapping_at_or_after(mem, gpa);
+
+    return map && map->gpa <= gpa ? map : NULL;
+}
+
+int memory_free_slot(struct memory *mem, uint32_t first)
+{
+    uint32_t id = first;
+
+    for (guint i = 0; i < mem->mappings->len; i++) {
+        if (g_array_index(mem->mappings, struct mapping, i).slot == id) {
+            id++;
+            i = (guint)-1;      /* from the beginning: they aren't in order of number */
+        }
+    }
+    return id < (uint32_t)mem->vm->nr_memslots ? (int)id : -ENOSPC;
+}
+
+int mapping_set_slot(struct memory *mem, const struct mapping *map)
+{
+    const struct kvm_slot slot = {
+        .id = map->slot, .gpa = map->gpa, .size = map->size,
+        .hva = (uint64_t)(uintptr_t)map->block->host + map->offset,
+        .readonly = map->block->readonly,
+        .guest_memfd = map->block->guest_memfd, .guest_memfd_offset = map->offset,
+    };
+
+    return kvm_vm_set_slot(mem->vm, &slot);
+}
+
+int mapping_delete_slot(struct memory *mem, const struct mapping *map)
+{
+    const struct kvm_slot slot = { .id = map->slot, .guest_memfd = -1 };
+
+    return kvm_vm_set_slot(mem->vm, &slot);
+}
+
+/* A guest_memfd's range can be bound once, and its attributes are those of one GPA. */
+static bool is_mapped_elsewhere(struct memory *mem, const struct ram_block *block, uint64_t offset,
+                                uint64_t size)
+{
+    for (guint i = 0; i < mem->mappings->len; i++) {
+        const struct mapping *map = &g_array_index(mem->mappings, struct mapping, i);
+
+        if (map->block == block && ranges_overlap(map->offset, map->size, offset, size))
+            return true;
+    }
+    return false;
+}
+
+static bool check_mapping(struct memory *mem, const struct mapping *map, GError **error)
+{
+    const struct mapping *next = mapping_at_or_after(mem, map->gpa);
+    const char *wrong = NULL;
+
+    if (!map->size || !is_aligned(map->gpa | map->size | map->offset, GUEST_PAGE_SIZE))
+        wrong = "is empty or not made of whole pages";
+    else if (range_wraps(map->gpa, map->size))
+        wrong = "passes the end of the address space";
+    else if (!range_within(map->offset, map->size, map->block->size))
+        wrong = "is larger than its memory";
+    else if (next && next->gpa < mapping_end(map))
+        wrong = "overlaps other memory";
+    else if (map->block->guest_memfd >= 0 &&
+             is_mapped_elsewhere(mem, map->block, map->offset, map->size))
+        wrong = "is there already at another address";
+    if (wrong)
+        error_set(error, "memory '%s' at 0x%" PRIx64 "+0x%" PRIx64 " %s", map->block->name,
+                  map->gpa, map->size, wrong);
+    return !wrong;
+}
+
+static bool map_locked(struct memory *mem, struct mapping *map, GError **error)
+{
+    guint i = 0;
+    int ret;
+
+    if (!check_mapping(mem, map, error))
+        return false;
+    ret = memory_free_slot(mem, 0);
+    if (ret >= 0) {
+        map->slot = (uint32_t)ret;
+        ret = mapping_set_slot(mem, map);
+    }
+    if (ret < 0) {
+        error_set_errno(error, ret, "memory '%s' at 0x%" PRIx64 "+0x%" PRIx64, map->block->name,
+                        map->gpa, map->size);
+        return false;
+    }
+    while (i < mem->mappings->len && g_array_index(mem->mappings, struct mapping, i).gpa < map->gpa)
+        i++;
+    g_array_insert_vals(mem->mappings, i, map, 1);
+    return true;
+}
+
+bool memory_map(struct memory *mem, struct ram_block *block, uint64_t offset, uint64_t gpa,
+                uint64_t size, GError **error)
+{
+    struct mapping map = { .block = block, .gpa = gpa, .size = size, .offset = offset };
+    bool ok;
+
+    pthread_mutex_lock(&mem->lock);
+    ok = map_locked(mem, &map, error);
+    pthread_mutex_unlock(&mem->lock);
+    return ok;
+}
+
+bool memory_unmap(struct memory *mem, uint64_t gpa, uint64_t size, GError **error)
+{
+    int ret = -ENOENT;
+
+    pthread_mutex_lock(&mem->lock);
+    for (guint i = 0; i < mem->mappings->len; i++) {
+        struct mapping *map = &g_array_index(mem->mappings, struct mapping, i);
+
+        if (map->gpa == gpa && map->size == size) {
+            ret = mapping_delete_slot(mem, map);
+            if (!ret)
+                g_array_remove_index(mem->mappings, i);
+            break;
+        }
+    }
+    pthread_mutex_unlock(&mem->lock);
+    if (ret)
+        error_set_errno(error, ret, "no memory to take away at 0x%" PRIx64 "+0x%" PRIx64, gpa,
+                        size);
+    return ret == 0;
+}
+
+/* --- Access to shared pages --- */
+
+/*
+ * Guest and device may touch the same bytes at the same time, as on a board:
+ * word by word and relaxed, so that this is no data race to the compiler.
+ */
+static void copy_words(void *to, const void *from, size_t size)
+{
+    char *t = to;
+    const char *f = from;
+
+    while (size) {
+        bool word = size >= 8 && is_aligned((uintptr_t)t | (uintptr_t)f, 8);
+
+        if (word) {
+            __atomic_store_n((uint64_t *)t, __atomic_load_n((const uint64_t *)f, __ATOMIC_RELAXED),
+                             __ATOMIC_RELAXED);
+        } else {
+            __atomic_store_n(t, __atomic_load_n(f, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+        }
+        t += word ? 8 : 1;
+        f += word ? 8 : 1;
+        size -= word ? 8 : 1;
+    }
+}
+
+/*
+ * What of [gpa, gpa + size) can be copied in one go, 0: nothing; its host address
+ * in *ret.  Private pages have no host address that may be touched.
+ */
+static uint64_t accessible(struct memory *mem, uint64_t gpa, uint64_t size, bool write, void **ret)
+{
+    const struct mapping *map = mapping_find(mem, gpa);
+    uint64_t offset, end;
+
+    if (!map || (write && map->block->readonly))
+        return 0;
+    offset = map->offset + (gpa - map->gpa);
+    end = map->offset + map->size;
+    if (map->block->private_pages) {
+        uint64_t run_end;
+
+        if (attr_map_run(map->block->private_pages, offset / GUEST_PAGE_SIZE, NULL, &run_end))
+            return 0;
+        end = MIN(end, run_end * GUEST_PAGE_SIZE);
+    }
+    size = MIN(size, end - offset);
+    if (write && !mem->launched && !ram_block_mark_loaded_locked(map->block, offset, size))
+        return 0;
+    *ret = (char *)map->block->host + offset;
+    return size;
+}
+
+static bool access_memory(struct memory *mem, uint64_t gpa, void *buf, uint64_t size, bool write,
+                          uint64_t *ret_gpa)
+{
+    char *at = buf;
+
+    /* The lock is what keeps a page shared while it is copied. */
+    pthread_mutex_lock(&mem->lock);
+    while (size) {
+        void *host;
+        uint64_t n = accessible(mem, gpa, size, write, &host);
+
+        if (!n)
+            break;
+        copy_words(write ? host : at, write ? at : host, n);
+        at += n;
+        gpa += n;
+        size -= n;
+    }
+    if (size)
+        mem->counters.refused_accesses++;
+    pthread_mutex_unlock(&mem->lock);
+    if (size && ret_gpa)
+        *ret_gpa = gpa;
+    return size == 0;
+}
+
+bool memory_read(struct memory *mem, uint64_t gpa, void *buf, uint64_t size, uint64_t *ret_gpa)
+{
+    return access_memory(mem, gpa, buf, size, false, ret_gpa);
+}
+
+bool memory_write(struct memory *mem, uint64_t gpa, const void *buf, uint64_t size,
+                  uint64_t *ret_gpa)
+{
+    return access_memory(mem, gpa, (void *)buf, size, true, ret_gpa);
+}
+
+uint64_t memory_ram_at(struct memory *mem, uint64_t gpa)
+{
+    const struct mapping *map;
+    uint64_t size;
+
+    pthread_mutex_lock(&mem->lock);
+    map = mapping_find(mem, gpa);
+    size = map ? mapping_end(map) - gpa : 0;
+    pthread_mutex_unlock(&mem->lock);
+    return size;
+}
+
+/* --- Listeners --- */
+
+int listeners_populate(struct memory *mem, struct ram_block *block, uint64_t offset, uint64_t size)
+{
+    for (struct memory_listener *l = mem->listeners; l; l = l->next) {
+        int ret = l->populate(l, block, offset, size);
+
+        if (ret) {
+            /* The one that refused may have taken a part. */
+            for (struct memory_listener *u = mem->listeners; u != l->next; u = u->next)
+                u->discard(u, block, offset, size);
+            return ret;
+        }
+    }
+    return 0;
+}
+
+void listeners_discard(struct memory *mem, struct ram_block *block, uint64_t offset, uint64_t size)
+{
+    for (struct memory_listener *l = mem->listeners; l; l = l->next)
+        l->discard(l, block, offset, size);
+}
+
+/* Tell one listener of every shared run of a block; 0 or its refusal. */
+static int replay_block(struct memory_listener *listener, struct ram_block *block)
+{
+    uint64_t pages = block->size / GUEST_PAGE_SIZE, end;
+    int ret = 0;
+
+    if (!block->private_pages)
+        return listener->populate(listener, block, 0, block->size);
+    for (uint64_t page = 0; page < pages && !ret; page = end) {
+        if (!attr_map_run(block->private_pages, page, NULL, &end))
+            ret = listener->populate(listener, block, page * GUEST_PAGE_SIZE,
+                                     (end - page) * GUEST_PAGE_SIZE);
+    }
+    return ret;
+}
+
+static void discard_blocks(struct memory *mem, struct memory_listener *listener, guint n)
+{
+    for (guint i = 0; i < n; i++) {
+        struct ram_block *block = g_ptr_array_index(mem->blocks, i);
+
+        listener->discard(listener, block, 0, block->size);
+    }
+}
+
+int memory_listener_add(struct memory *mem, struct memory_listener *listener)
+{
+    struct memory_listener **last = &mem->listeners;
+    int ret = 0;
+
+    pthread_mutex_lock(&mem->lock);
+    for (guint i = 0; i < mem->blocks->len && !ret; i++) {
+        ret = replay_block(listener, g_ptr_array_index(mem->blocks, i));
+        if (ret)
+            discard_blocks(mem, listener, i + 1);
+    }
+    if (!ret) {
+        while (*last)
+            last = &(*last)->next;
+        listener->next = NULL;
+        *last = listener;
+    }
+    pthread_mutex_unlock(&mem->lock);
+    return ret;
+}
+
+void memory_listener_remove(struct memory *mem, struct memory_listener *listener)
+{
+    pthread_mutex_lock(&mem->lock);
+    for (struct memory_listener **l = &mem->listeners; *l; l = &(*l)->next) {
+        if (*l == listener) {
+            *l = listener->next;
+            discard_blocks(mem, listener, mem->blocks->len);
+            break;
+        }
+    }
+    pthread_mutex_unlock(&mem->lock);
+}
+
+/* --- Reset --- */
+
+/*
+ * Slots are taken away and put back: KVM then forgets whatever it derived from
+ * the old content, which it isn't told about when memory is freed under it.
+ */
+static int reset_locked(struct memory *mem, uint64_t *ret_gpa)
+{
+    int ret = 0;
+
+    for (guint i = 0; i < mem->mappings->len && !ret; i++) {
+        const struct mapping *map = &g_array_index(mem->mappings, struct mapping, i);
+
+        *ret_gpa = map->gpa;
+        ret = memory_convert_locked(mem, map->gpa, map->size, false, true, ret_gpa);
+        if (!ret)
+            ret = mapping_delete_slot(mem, map);
+    }
+    for (guint i = 0; i < mem->blocks->len && !ret; i++) {
+        struct ram_block *block = g_ptr_array_index(mem->blocks, i);
+
+        if (block->readonly)
+            continue;
+        ret = ram_block_zero(block);
+        if (!ret && block->loaded_pages)
+            ret = attr_map_set(block->loaded_pages, 0, block->size / GUEST_PAGE_SIZE, false);
+    }
+    for (guint i = 0; i < mem->mappings->len && !ret; i++) {
+        const struct mapping *map = &g_array_index(mem->mappings, struct mapping, i);
+
+        *ret_gpa = map->gpa;
+        ret = mapping_set_slot(mem, map);
+    }
+    mem->launched = false;
+    return ret;
+}
+
+bool memory_reset(struct memory *mem, GError **error)
+{
+    uint64_t gpa = 0;
+    int ret;
+
+    pthread_mutex_lock(&mem->lock);
+    ret = reset_locked(mem, &gpa);
+    pthread_mutex_unlock(&mem->lock);
+    if (ret)
+        error_set_errno(error, ret, "cannot reset guest memory at 0x%" PRIx64, gpa);
+    return ret == 0;
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the parts of the memory subsystem know of one another. */
+#ifndef MEMORY_INTERNAL_H
+#define MEMORY_INTERNAL_H
+
+#include "memory.h"
+
+#include <pthread.h>
+
+/* --- Host memory: the shared backing of plain and two-backing blocks --- */
+
+struct host_memory {
+    void *addr;                 /* NULL: none */
+    uint64_t size;
+    int fd;                     /* -1: anonymous */
+    uint64_t page_size;         /* larger than 4096 with hugetlb */
+    bool shared;
+};
+
+struct host_memory_options {
+    bool memfd, share, reserve, merge, dump, prealloc, seal, hugetlb;
+    uint64_t hugetlbsize;       /* 0: the system's default */
+    const char *name;           /* of the memfd */
+};
+
+/* 0 or -errno; then nothing is held. */
+int host_memory_new(struct host_memory *ret, uint64_t size, const struct host_memory_options *opt);
+void host_memory_clear(struct host_memory *memory);
+/* Give the pages back: they read as zero afterwards. -EINVAL: not whole pages of this memory. */
+int host_memory_discard(const struct host_memory *memory, uint64_t offset, uint64_t size);
+/* Advice that is taken where the kernel can take it. */
+void host_memory_advise(void *addr, uint64_t size, bool merge, bool dump);
+
+/* --- Backends --- */
+
+struct memory_backend {
+    struct object obj;
+    uint64_t size;
+    bool share, reserve, prealloc, merge, dump, private_;
+    enum on_off_auto guest_memfd;
+    bool hugetlb, seal;
+    uint64_t hugetlbsize;
+    enum backend_kind kind;     /* settled when complete */
+    struct host_memory host;    /* not of BACKEND_IN_PLACE, whose memory comes from a VM */
+    bool anonymous;             /* made by the machine: belongs to its block */
+};
+
+void memory_backend_free_anonymous(struct memory_backend *backend);
+
+/* --- RamBlocks --- */
+
+struct ram_block {
+    struct memory *mem;
+    struct memory_backend *backend;     /* NULL: made by the machine */
+    char *name;
+    uint64_t size;
+    enum backend_kind kind;
+    bool readonly;
+    struct host_memory own;             /* of a block without a backend */
+    void *host;                         /* mapping of the shared backing, or of the guest_memfd */
+    int guest_memfd;                    /* -1: none */
+    struct attr_map *private_pages;     /* NULL: this block has no attributes */
+    struct attr_map *loaded_pages;      /* written before launch; only with two backings */
+};
+
+/* --- The memory of a machine --- */
+
+struct mapping {
+    struct ram_block *block;
+    uint64_t gpa, size, offset;
+    uint32_t slot;
+};
+
+struct memory {
+    struct kvm_vm *vm;
+    pthread_mutex_t lock;
+    GPtrArray *blocks;                  /* owned, in QEMU's order */
+    GArray *mappings;                   /* struct mapping, ascending by gpa */
+    struct memory_listener *listeners;  /* in order of registration */
+    struct memory_counters counters;
+    bool launched;
+};
+
+/* All that follow: mem->lock is held. */
+
+/* The mapping that holds gpa, or the first one above it; NULL: none. */
+struct mapping *mapping_at_or_after(struct memory *mem, uint64_t gpa);
+/* The mapping that holds gpa; NULL: none. */
+struct mapping *mapping_find(struct memory *mem, uint64_t gpa);
+uint64_t mapping_end(const struct mapping *map);
+/* A slot number that nobody uses from first on, or -ENOSPC. */
+int memory_free_slot(struct memory *mem, uint32_t first);
+int mapping_set_slot(struct memory *mem, const struct mapping *map);
+int mapping_delete_slot(struct memory *mem, const struct mapping *map);
+
+void ram_block_free(struct ram_block *block);
+/* ram_block_mark_loaded(), and how it fares: false: out of range or of memory. */
+bool ram_block_mark_loaded_locked(struct ram_block *block, uint64_t offset, uint64_t size);
+/* Free the shared (or else the private) copy of a two-backing block's range. */
+int ram_block_discard_copy(struct ram_block *block, uint64_t offset, uint64_t size, bool shared);
+/* All content of a block becomes zero. 0 or -errno. */
+int ram_block_zero(struct ram_block *block);
+
+/* memory_convert() for those who hold the lock; keep_copies: the other copy is not freed. */
+int memory_convert_locked(struct memory *mem, uint64_t gpa, uint64_t size, bool private_,
+                          bool keep_copies, uint64_t *ret_gpa);
+
+/*
+ * All listeners, one range.  Populate: 0, or the errno of the first that refuses;
+ * those before it and itself have then been told to let go again.
+ */
+int listeners_populate(struct memory *mem, struct ram_block *block, uint64_t offset, uint64_t size);
+void listeners_discard(struct memory *mem, struct ram_block *block, uint64_t offset, uint64_t size);
+
+/* What the guest copies for itself in memory_launch(). */
+struct guest_copy {
+    void *from;                 /* host memory, page aligned */
+    uint64_t gpa, size;         /* whole pages */
+};
+/* 0; -errno, with *ret_what (static) a few words about what failed. */
+int guest_copy_run(struct memory *mem, struct kvm_vcpu *vcpu, GArray *copies,
+                   const char **ret_what);
+
+#endif

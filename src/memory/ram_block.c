@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * RamBlocks: pieces of guest RAM with their backings.  Which backings a block
+ * gets follows from what its backend is and from what this VM's KVM can do;
+ * what doesn't fit together is refused here, by the name of what is missing.
+ */
+#include "error.h"
+#include "memory_internal.h"
+#include "range.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+
+static const uint64_t in_place_flags = GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED;
+
+static int punch(int fd, uint64_t offset, uint64_t size)
+{
+    int ret = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)size);
+
+    return ret < 0 ? -errno : 0;
+}
+
+/* What this VM can't do of what the backend asks for; NULL: nothing. */
+static const char *missing_capability(const struct kvm_vm *vm, enum backend_kind kind)
+{
+    switch (kind) {
+    case BACKEND_PLAIN:
+        return NULL;
+    case BACKEND_TWO_BACKINGS:
+        if (!vm->guest_memfd)
+            return "KVM_CAP_GUEST_MEMFD (234)";
+        return vm->regime == KVM_ATTRIBUTES_VM ? NULL : "KVM_CAP_MEMORY_ATTRIBUTES (233)";
+    case BACKEND_IN_PLACE:
+        if (!vm->guest_memfd)
+            return "KVM_CAP_GUEST_MEMFD (234)";
+        if (vm->regime == KVM_ATTRIBUTES_VM)
+            return "KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES (250)";
+        if ((vm->guest_memfd_flags & in_place_flags) != in_place_flags)
+            return "KVM_CAP_GUEST_MEMFD_FLAGS (244) with MMAP and INIT_SHARED";
+        return NULL;
+    }
+    return NULL;
+}
+
+static int create_guest_memfd(struct ram_block *block, bool in_place)
+{
+    int fd = kvm_vm_create_guest_memfd(block->mem->vm, block->size, in_place ? in_place_flags : 0);
+
+    if (fd < 0)
+        return fd;
+    block->guest_memfd = fd;
+    if (block->backend->prealloc &&
+        fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)block->size) < 0)
+        return -errno;
+    return 0;
+}
+
+static int map_guest_memfd(struct ram_block *block)
+{
+    int ret = block->mem->vm->driver->mmap(block->size, PROT_READ | PROT_WRITE, MAP_SHARED,
+                                           block->guest_memfd, 0, &block->host);
+
+    if (!ret)
+        host_memory_advise(block->host, block->size, false, block->backend->dump);
+    return ret;
+}
+
+/* False with the error set; what was made is the caller's to free. */
+static bool make_backings(struct ram_block *block, GError **error)
+{
+    struct kvm_vm *vm = block->mem->vm;
+    const char *missing = missing_capability(vm, block->kind);
+    uint64_t pages = block->size / GUEST_PAGE_SIZE;
+    int ret;
+
+    if (missing) {
+        error_set(error, "memory backend '%s' needs %s, which this KVM lacks", block->name, missing);
+        return false;
+    }
+    block->host = block->backend->host.addr;
+    if (block->kind == BACKEND_PLAIN)
+        return true;
+    ret = create_guest_memfd(block, block->kind == BACKEND_IN_PLACE);
+    if (!ret && block->kind == BACKEND_IN_PLACE)
+        ret = map_guest_memfd(block);
+    if (ret) {
+        error_set_errno(error, ret, "cannot set up guest memory '%s' in a guest_memfd",
+                        block->name);
+        return false;
+    }
+    if (vm->regime != KVM_ATTRIBUTES_NONE) {
+        block->private_pages = attr_map_new(pages, false);
+        if (block->kind == BACKEND_TWO_BACKINGS)
+            block->loaded_pages = attr_map_new(pages, false);
+        if (!block->private_pages || (block->kind == BACKEND_TWO_BACKINGS && !block->loaded_pages)) {
+            error_set_errno(error, ENOMEM, "attribute map of '%s'", block->name);
+            return false;
+        }
+    }
+    return true;
+}
+
+void ram_block_free(struct ram_block *block)
+{
+    const struct kvm_driver *driver = block->mem->vm->driver;
+
+    if (block->kind == BACKEND_IN_PLACE && block->host)
+        driver->munmap(block->host, block->size);
+    if (block->guest_memfd >= 0)
+        driver->close(block->guest_memfd);
+    attr_map_free(block->private_pages);
+    attr_map_free(block->loaded_pages);
+    host_memory_clear(&block->own);
+    if (block->backend) {
+        block->backend->obj.users--;
+        memory_backend_free_anonymous(block->backend);
+    }
+    g_free(block->name);
+    g_free(block);
+}
+
+/* Largest first; among equals the older stays ahead. */
+static bool add_block(struct memory *mem, struct ram_block *block, GError **error)
+{
+    guint i = 0;
+    int ret = 0;
+
+    pthread_mutex_lock(&mem->lock);
+    while (i < mem->blocks->len &&
+           ram_block_size(g_ptr_array_index(mem->blocks, i)) >= block->size)
+        i++;
+    if (mem->listeners)
+        ret = listeners_populate(mem, block, 0, block->size);
+    if (!ret)
+        g_ptr_array_insert(mem->blocks, (int)i, block);
+    pthread_mutex_unlock(&mem->lock);
+    if (ret)
+        error_set_errno(error, ret, "memory '%s' is refused by a device", block->name);
+    return ret == 0;
+}
+
+struct ram_block *ram_block_new(struct memory *mem, struct memory_backend *backend, GError **error)
+{
+    struct ram_block *block;
+
+    if (backend->obj.users) {
+        error_set(error, "can't use already busy memdev: %s", backend->obj.id);
+        return NULL;
+    }
+    block = g_new0(struct ram_block, 1);
+    block->mem = mem;
+    block->name = g_strdup(backend->obj.id);
+    block->size = backend->size;
+    block->kind = backend->kind;
+    block->guest_memfd = -1;
+    block->backend = backend;
+    backend->obj.users++;
+    if (make_backings(block, error) && add_block(mem, block, error))
+        return block;
+    ram_block_free(block);
+    return NULL;
+}
+
+struct ram_block *ram_block_new_internal(struct memory *mem, const char *name, uint64_t size,
+                                         bool readonly, GError **error)
+{
+    const struct host_memory_options opt = { .reserve = true, .dump = true };
+    struct ram_block *block;
+    int ret = -EINVAL;
+
+    block = g_new0(struct ram_block, 1);
+    block->mem = mem;
+    block->name = g_strdup(name);
+    block->size = size;
+    block->readonly = readonly;
+    block->guest_memfd = -1;
+    if (size && is_aligned(size, GUEST_PAGE_SIZE))
+        ret = host_memory_new(&block->own, size, &opt);
+    if (ret) {
+        error_set_errno(error, ret, "cannot set up guest memory '%s'", name);
+        ram_block_free(block);
+        return NULL;
+    }
+    block->host = block->own.addr;
+    if (add_block(mem, block, error))
+        return block;
+    ram_block_free(block);
+    return NULL;
+}
+
+const char *ram_block_name(const struct ram_block *block)
+{
+    return block->name;
+}
+
+uint64_t ram_block_size(const struct ram_block *block)
+{
+    return block->size;
+}
+
+void *ram_block_host(const struct ram_block *block)
+{
+    return block->host;
+}
+
+bool ram_block_has_attributes(const struct ram_block *block)
+{
+    return block->private_pages != NULL;
+}
+
+bool ram_block_readonly(const struct ram_block *block)
+{
+    return block->readonly;
+}
+
+static const struct host_memory *shared_backing(const struct ram_block *block)
+{
+    return block->backend ? &block->backend->host : &block->own;
+}
+
+int ram_block_discard_copy(struct ram_block *block, uint64_t offset, uint64_t size, bool shared)
+{
+    if (block->kind != BACKEND_TWO_BACKINGS)
+        return 0;
+    return shared ? host_memory_discard(shared_backing(block), offset, size)
+                  : punch(block->guest_memfd, offset, size);
+}
+
+int ram_block_zero(struct ram_block *block)
+{
+    int ret = 0;
+
+    if (block->guest_memfd >= 0)
+        ret = punch(block->guest_memfd, 0, block->size);
+    if (!ret && block->kind != BACKEND_IN_PLACE)
+        ret = host_memory_discard(shared_backing(block), 0, block->size);
+    return ret;
+}
+
+bool ram_block_mark_loaded_locked(struct ram_block *block, uint64_t offset, uint64_t size)
+{
+    uint64_t first = offset / GUEST_PAGE_SIZE;
+    bool ok = range_within(offset, size, block->size);
+
+    if (ok && size && block->loaded_pages)
+        ok = attr_map_set(block->loaded_pages, first,
+                          (offset + size - 1) / GUEST_PAGE_SIZE - first + 1, true) == 0;
+    return ok;
+}
+
+bool ram_block_mark_loaded(struct ram_block *block, uint64_t offset, uint64_t size)
+{
+    bool ok;
+
+    pthread_mutex_lock(&block->mem->lock);
+    ok = ram_block_mark_loaded_locked(block, offset, size);
+    pthread_mutex_unlock(&block->mem->lock);
+    return ok;
+}
+
+GArray *ram_block_attributes(struct ram_block *block)
+{
+    GArray *ranges = g_array_new(FALSE, FALSE, sizeof(struct attr_range));
+    uint64_t pages = block->size / GUEST_PAGE_SIZE, page = 0, end;
+
+    if (!block->private_pages)
+        return ranges;
+    pthread_mutex_lock(&block->mem->lock);
+    for (; page < pages; page = end) {
+        bool shared = !attr_map_run(block->private_pages, page, NULL, &end);
+        struct attr_range range = {
+            .start = page * GUEST_PAGE_SIZE, .size = (end - page) * GUEST_PAGE_SIZE,
+            .shared = shared, .populated = shared,
+        };
+
+        g_array_append_val(ranges, range);
+    }
+    pthread_mutex_unlock(&block->mem->lock);
+    return ranges;
+}
