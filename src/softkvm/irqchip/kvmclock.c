@@ -15,11 +15,12 @@ static void set_scale(struct pvclock_vcpu_time_info *info, uint64_t hz)
 {
     int shift = 0;
 
-    for (; hz > 2ULL * NSEC_PER_SEC; hz >>= 1)
+    while (hz >> -shift > 2ULL * NSEC_PER_SEC)
         shift--;
     for (; hz <= NSEC_PER_SEC; hz <<= 1)
         shift++;
-    info->tsc_to_system_mul = (uint32_t)(((uint64_t)NSEC_PER_SEC << 32) / hz);
+    info->tsc_to_system_mul =
+        (uint32_t)(((unsigned __int128)NSEC_PER_SEC << (shift < 0 ? 32 - shift : 32)) / hz);
     info->tsc_shift = (int8_t)shift;
 }
 
@@ -52,9 +53,9 @@ static void publish(uint32_t *dest, const uint32_t *words, size_t count)
     uint32_t version = __atomic_load_n(dest, __ATOMIC_RELAXED) | 1;
 
     __atomic_store_n(dest, version, __ATOMIC_RELAXED);
-    __atomic_thread_fence(__ATOMIC_RELEASE);
+    /* Each release orders the odd version before its word. */
     for (size_t n = 0; n < count; n++)
-        __atomic_store_n(&dest[1 + n], words[n], __ATOMIC_RELAXED);
+        __atomic_store_n(&dest[1 + n], words[n], __ATOMIC_RELEASE);
     __atomic_store_n(dest, version + 1, __ATOMIC_RELEASE);
 }
 
