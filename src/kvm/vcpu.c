@@ -36,6 +36,7 @@ struct kvm_vcpu {
     pthread_mutex_t lock;       /* of what follows; the innermost lock */
     pthread_cond_t changed;
     bool running;               /* wanted; also read without the lock, hence atomic */
+    unsigned holds;             /* who keeps it out of the guest meanwhile; likewise */
     bool quit;                  /* wanted */
     bool parked;                /* so it is */
 };
@@ -139,7 +140,8 @@ bool kvm_vcpu_is_self(const struct kvm_vcpu *vcpu)
 
 static bool wants_to_run(const struct kvm_vcpu *vcpu)
 {
-    return __atomic_load_n(&vcpu->running, __ATOMIC_SEQ_CST);
+    return __atomic_load_n(&vcpu->running, __ATOMIC_SEQ_CST) &&
+           __atomic_load_n(&vcpu->holds, __ATOMIC_SEQ_CST) == 0;
 }
 
 static void set_immediate_exit(struct kvm_vcpu *vcpu, uint8_t value)
@@ -261,14 +263,37 @@ void kvm_vcpu_resume(struct kvm_vcpu *vcpu)
     pthread_mutex_unlock(&vcpu->lock);
 }
 
-void kvm_vcpu_park(struct kvm_vcpu *vcpu)
+/* Out of the guest; the lock is held and what makes it stay out is set. */
+static void kick_out(struct kvm_vcpu *vcpu)
 {
-    pthread_mutex_lock(&vcpu->lock);
-    __atomic_store_n(&vcpu->running, false, __ATOMIC_SEQ_CST);
     if (!vcpu->parked) {
         set_immediate_exit(vcpu, 1);
         pthread_kill(vcpu->thread, KICK_SIGNAL);
     }
+}
+
+void kvm_vcpu_park(struct kvm_vcpu *vcpu)
+{
+    pthread_mutex_lock(&vcpu->lock);
+    __atomic_store_n(&vcpu->running, false, __ATOMIC_SEQ_CST);
+    kick_out(vcpu);
+    pthread_mutex_unlock(&vcpu->lock);
+}
+
+void kvm_vcpu_hold(struct kvm_vcpu *vcpu)
+{
+    pthread_mutex_lock(&vcpu->lock);
+    __atomic_add_fetch(&vcpu->holds, 1, __ATOMIC_SEQ_CST);
+    kick_out(vcpu);
+    pthread_mutex_unlock(&vcpu->lock);
+    kvm_vcpu_wait_parked(vcpu);
+}
+
+void kvm_vcpu_release(struct kvm_vcpu *vcpu)
+{
+    pthread_mutex_lock(&vcpu->lock);
+    __atomic_sub_fetch(&vcpu->holds, 1, __ATOMIC_SEQ_CST);
+    pthread_cond_broadcast(&vcpu->changed);
     pthread_mutex_unlock(&vcpu->lock);
 }
 

@@ -146,6 +146,13 @@ void kvm_vcpu_resume(struct kvm_vcpu *vcpu);
 void kvm_vcpu_park(struct kvm_vcpu *vcpu);
 void kvm_vcpu_wait_parked(struct kvm_vcpu *vcpu);
 bool kvm_vcpu_is_self(const struct kvm_vcpu *vcpu);
+/*
+ * Keep it parked for a look at it, whatever resume and park say meanwhile; they
+ * take effect when the last hold is released.  Not from its own thread, nor with
+ * a lock held that its exit handler takes.
+ */
+void kvm_vcpu_hold(struct kvm_vcpu *vcpu);
+void kvm_vcpu_release(struct kvm_vcpu *vcpu);
 
 /* Names for messages and traces: "KVM_EXIT_SHUTDOWN". Never NULL. */
 const char *kvm_exit_name(uint32_t exit_reason);
