@@ -219,12 +219,13 @@ bool chardev_attach(struct chardev *chr, const struct chardev_front *front, void
     }
     *slot = (struct chardev_slot){ .front = front, .opaque = opaque };
     chr->n_slots++;
-    if (chr->announced && front->opened)
-        front->opened(opaque);
+    /* First who has the focus: a monitor without it keeps its banner back. */
     if (chr->options.mux && (!front->background || chr->n_slots == 1))
         chardev_set_focus(chr, chr->n_slots - 1);
     else if (chr->options.mux && front->focus)
         front->focus(opaque, false);
+    if (chr->announced && front->opened)
+        front->opened(opaque);
     chardev_stream_update_input(chr);
     return true;
 }
