@@ -32,6 +32,7 @@ struct monitor_vm {
     unsigned (*cpu_count)(void *opaque);
     struct kvm_vcpu *(*cpu)(void *opaque, unsigned index);
     const char *name;                           /* -name, may be NULL */
+    const char *uuid;                           /* -uuid, may be NULL */
 };
 
 struct monitor;                 /* one per -qmp, -monitor, -mon */
@@ -44,19 +45,27 @@ struct chardev;
 
 enum monitor_mode { MONITOR_HMP, MONITOR_QMP, MONITOR_QMP_PRETTY };
 
-/* Takes the chardev over (one front end each). */
+/*
+ * A front end of the chardev, which stays its owner's (chardev_free_all() comes
+ * after monitor_free_all()).  vm must live as long.  NULL: the chardev is in use.
+ */
 struct monitor *monitor_new(struct chardev *chr, enum monitor_mode mode,
-                            const struct monitor_vm *vm);
+                            const struct monitor_vm *vm, GError **error);
 void monitor_free(struct monitor *mon);
 void monitor_free_all(void);
 
 /*
  * Emit a QMP event to all connected clients. data may be NULL (or is taken
  * over).  Any thread; from other threads it is queued to the main loop, in order.
+ * Names and their data are rows of event.c's table: another name is refused with
+ * a line on stderr.
  */
 void monitor_event(const char *name, struct json_object *data);
 
-/* Run one HMP line, its output as text (human-monitor-command, gdb's `monitor`). Caller frees. */
+/*
+ * Run one HMP line, its output as text with '\n' (gdb's `monitor`). Caller frees.
+ * Commands see CPU 0.
+ */
 char *monitor_hmp_run(const struct monitor_vm *vm, const char *line);
 
 #endif

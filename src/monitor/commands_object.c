@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Commands about objects: creating and deleting them, and the part of QEMU's
+ * object tree that clients look at.
+ */
+#include "command.h"
+
+#include "error.h"
+#include "property.h"
+
+#include <string.h>
+
+/* Further members are the type's own; the object library checks them. */
+static const struct schema_type args_object_add = {
+    .meta = SCHEMA_OBJECT, .open = true,
+    .members = (const struct schema_member[]){
+        { "qom-type", &schema_str }, { "id", &schema_str }, { NULL } },
+};
+static const struct schema_type args_object_id = SCHEMA_OBJECT_OF({ "id", &schema_str });
+static const struct schema_type args_object_text = SCHEMA_OBJECT_OF(
+    { "object", &schema_str, .rest = true });
+static const struct schema_type args_path = SCHEMA_OBJECT_OF({ "path", &schema_str });
+static const struct schema_type args_property = SCHEMA_OBJECT_OF(
+    { "path", &schema_str }, { "property", &schema_str });
+static const struct schema_type type_property = SCHEMA_OBJECT_OF(
+    { "name", &schema_str }, { "type", &schema_str });
+static const struct schema_type type_properties = SCHEMA_ARRAY_OF(&type_property);
+
+static bool run_add(const struct monitor_ctx *ctx, struct json_object *args,
+                    struct json_object **ret, GError **error)
+{
+    return object_add_json(args, error);
+}
+
+static bool run_add_text(const struct monitor_ctx *ctx, struct json_object *args,
+                         struct json_object **ret, GError **error)
+{
+    return object_add_option(json_text(args, "object"), error);
+}
+
+static bool run_del(const struct monitor_ctx *ctx, struct json_object *args,
+                    struct json_object **ret, GError **error)
+{
+    return object_del(json_text(args, "id"), error);
+}
+
+/* --- The tree: /, /objects and its objects, /machine and its vCPUs --- */
+
+static void add_property(struct json_object *list, const char *name, const char *type)
+{
+    struct json_object *entry = json_object_new_object();
+
+    json_set_text(entry, "name", name);
+    json_set_text(entry, "type", type);
+    json_object_array_add(list, entry);
+}
+
+static void list_root(const struct monitor_ctx *ctx, struct json_object *list)
+{
+    add_property(list, "machine", "child<machine>");
+    add_property(list, "objects", "child<container>");
+}
+
+static void list_objects(const struct monitor_ctx *ctx, struct json_object *list)
+{
+    g_autoptr(GPtrArray) objects = object_list();
+
+    for (guint i = 0; i < objects->len; i++) {
+        const struct object *obj = g_ptr_array_index(objects, i);
+        g_autofree char *type = g_strdup_printf("child<%s>", obj->type->name);
+
+        add_property(list, obj->id, type);
+    }
+}
+
+static void list_machine(const struct monitor_ctx *ctx, struct json_object *list)
+{
+    add_property(list, "unattached", "child<container>");
+}
+
+static void list_unattached(const struct monitor_ctx *ctx, struct json_object *list)
+{
+    for (unsigned i = 0; i < ctx->vm->cpu_count(ctx->vm->opaque); i++) {
+        g_autofree char *name = g_strdup_printf("device[%u]", i);
+
+        add_property(list, name, "child<x86_64-cpu>");
+    }
+}
+
+static const struct node {
+    const char *path, *type;
+    void (*list)(const struct monitor_ctx *ctx, struct json_object *list);
+} nodes[] = {
+    { "/", "container", list_root },
+    { "/objects", "container", list_objects },
+    { "/machine", "machine", list_machine },
+    { "/machine/unattached", "container", list_unattached },
+};
+
+/* A node of its own, or an object by its path or bare id; false: the error is set. */
+static bool resolve(const char *path, const struct node **node, struct object **obj,
+                    GError **error)
+{
+    const char *id = g_str_has_prefix(path, "/objects/") ? path + strlen("/objects/") : path;
+
+    *node = NULL;
+    *obj = NULL;
+    for (size_t i = 0; i < G_N_ELEMENTS(nodes); i++) {
+        if (strcmp(nodes[i].path, path) == 0)
+            *node = &nodes[i];
+    }
+    if (!*node && (id != path || !strchr(path, '/')))
+        *obj = object_find(id);
+    if (*node || *obj)
+        return true;
+    command_error_set(error, COMMAND_ERROR_DEVICE, "Device '%s' not found", path);
+    return false;
+}
+
+static bool run_list(const struct monitor_ctx *ctx, struct json_object *args,
+                     struct json_object **ret, GError **error)
+{
+    const struct node *node;
+    struct object *obj;
+
+    if (!resolve(json_text(args, "path"), &node, &obj, error))
+        return false;
+    *ret = json_object_new_array();
+    add_property(*ret, "type", "string");
+    if (node)
+        node->list(ctx, *ret);
+    for (guint i = 0; obj && obj->type->properties[i]; i++) {
+        for (const struct property *prop = obj->type->properties[i]; prop->name; prop++)
+            add_property(*ret, prop->name, property_kind_name(prop->kind));
+    }
+    return true;
+}
+
+static void print_list(const struct monitor_ctx *ctx, struct json_object *ret, GString *out)
+{
+    for (size_t i = 0; i < json_object_array_length(ret); i++) {
+        struct json_object *entry = json_object_array_get_idx(ret, i);
+
+        g_string_append_printf(out, "%s (%s)\n", json_text(entry, "name"),
+                               json_text(entry, "type"));
+    }
+}
+
+static bool run_get(const struct monitor_ctx *ctx, struct json_object *args,
+                    struct json_object **ret, GError **error)
+{
+    const char *property = json_text(args, "property");
+    const struct node *node;
+    struct object *obj;
+
+    if (!resolve(json_text(args, "path"), &node, &obj, error))
+        return false;
+    if (strcmp(property, "type") == 0)
+        *ret = json_object_new_string(node ? node->type : obj->type->name);
+    else if (obj)
+        *ret = object_get_property(obj, property);
+    if (!*ret)
+        error_set(error, "Property '%s.%s' not found", node ? node->type : obj->type->name,
+                  property);
+    return *ret != NULL;
+}
+
+static void print_get(const struct monitor_ctx *ctx, struct json_object *ret, GString *out)
+{
+    g_string_append_printf(out, "%s\n", json_object_to_json_string_ext(ret, JSON_C_TO_STRING_PLAIN));
+}
+
+const struct command commands_object[] = {
+    { .qmp = "object-add", .args = &args_object_add, .help = "create an object",
+      .run = run_add },
+    { .hmp = "object_add", .args = &args_object_text, .params = "[qom-type=]type,id=str[,prop=value...]",
+      .help = "create QOM object", .run = run_add_text },
+    { .qmp = "object-del", .hmp = "object_del", .args = &args_object_id, .params = "id",
+      .help = "destroy QOM object", .run = run_del },
+    { .qmp = "qom-list", .hmp = "qom-list", .args = &args_path, .ret = &type_properties,
+      .params = "path", .help = "list QOM properties", .run = run_list, .print = print_list },
+    { .qmp = "qom-get", .hmp = "qom-get", .args = &args_property, .ret = &schema_any,
+      .params = "path property", .help = "print QOM property", .run = run_get,
+      .print = print_get },
+    { NULL },
+};

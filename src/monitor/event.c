@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * QMP events: made on any thread, in one order, delivered on the main thread.
+ * Shape: docs/interop/qmp-spec.rst of QEMU, "Asynchronous events".
+ */
+#include "command.h"
+
+#include "error.h"
+
+#include <errno.h>
+#include <glib-unix.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Reasons of SHUTDOWN and RESET, QEMU's ShutdownCause. */
+static const struct schema_type type_cause = SCHEMA_ENUM_OF(
+    "none", "host-error", "host-qmp-quit", "host-qmp-system-reset", "host-signal", "host-ui",
+    "guest-shutdown", "guest-reset", "guest-panic", "subsystem-reset", "snapshot-load");
+static const struct schema_type type_cause_data = SCHEMA_OBJECT_OF(
+    { "guest", &schema_bool }, { "reason", &type_cause });
+static const struct schema_type type_panic_action = SCHEMA_ENUM_OF("pause", "poweroff", "run");
+static const struct schema_type type_panic_data = SCHEMA_OBJECT_OF(
+    { "action", &type_panic_action });
+
+const struct event_type event_types[] = {
+    { "SHUTDOWN", &type_cause_data },
+    { "RESET", &type_cause_data },
+    { "STOP" },
+    { "RESUME" },
+    { "POWERDOWN" },
+    { "GUEST_PANICKED", &type_panic_data },
+    { NULL },
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static GQueue queue = G_QUEUE_INIT;     /* struct json_object *, under lock */
+static bool in_use;                     /* under lock: somebody may want events */
+static pthread_t main_thread;
+static int wake_fd = -1;
+static guint wake_tag;
+static void (*deliver_fn)(struct json_object *event);
+
+static bool known(const char *name)
+{
+    for (const struct event_type *type = event_types; type->name; type++) {
+        if (strcmp(type->name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+static struct json_object *event_new(const char *name, struct json_object *data)
+{
+    struct json_object *event = json_object_new_object(), *stamp = json_object_new_object();
+    struct timespec now = { -1, -1000 };
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    json_object_object_add(stamp, "seconds", json_object_new_int64(now.tv_sec));
+    json_object_object_add(stamp, "microseconds", json_object_new_int64(now.tv_nsec / 1000));
+    json_object_object_add(event, "timestamp", stamp);
+    json_object_object_add(event, "event", json_object_new_string(name));
+    if (data)
+        json_object_object_add(event, "data", data);
+    return event;
+}
+
+static struct json_object *queue_take(void)
+{
+    struct json_object *event;
+
+    pthread_mutex_lock(&lock);
+    event = g_queue_pop_head(&queue);
+    pthread_mutex_unlock(&lock);
+    return event;
+}
+
+void event_flush(void)
+{
+    struct json_object *event;
+
+    while ((event = queue_take())) {
+        deliver_fn(event);
+        json_object_put(event);
+    }
+}
+
+void monitor_event(const char *name, struct json_object *data)
+{
+    uint64_t one = 1;
+    bool wanted, here;
+
+    if (!known(name)) {
+        g_printerr("cloister: monitor: no event '%s'\n", name);
+        json_object_put(data);
+        return;
+    }
+    /* The time stamp is taken inside the lock: the order is that of the stamps. */
+    pthread_mutex_lock(&lock);
+    wanted = in_use;
+    here = wanted && pthread_equal(main_thread, pthread_self());
+    if (wanted)
+        g_queue_push_tail(&queue, event_new(name, data));
+    if (wanted && !here && write(wake_fd, &one, sizeof(one)) < 0)
+        here = false;           /* the counter is full: the loop wakes anyway */
+    pthread_mutex_unlock(&lock);
+    if (!wanted)
+        json_object_put(data);
+    if (here)
+        event_flush();
+}
+
+static gboolean woken(gint fd, GIOCondition condition, gpointer data)
+{
+    uint64_t count;
+
+    if (read(fd, &count, sizeof(count)) > 0)
+        event_flush();
+    return G_SOURCE_CONTINUE;
+}
+
+bool event_setup(void (*deliver)(struct json_object *event), GError **error)
+{
+    if (wake_fd >= 0)
+        return true;
+    wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (wake_fd < 0) {
+        error_set_errno(error, errno, "monitor: cannot create an eventfd");
+        return false;
+    }
+    wake_tag = g_unix_fd_add(wake_fd, G_IO_IN, woken, NULL);
+    pthread_mutex_lock(&lock);
+    main_thread = pthread_self();
+    deliver_fn = deliver;
+    in_use = true;
+    pthread_mutex_unlock(&lock);
+    return true;
+}
+
+void event_shutdown(void)
+{
+    if (wake_fd < 0)
+        return;
+    event_flush();
+    pthread_mutex_lock(&lock);
+    in_use = false;
+    pthread_mutex_unlock(&lock);
+    event_flush();
+    g_source_remove(wake_tag);
+    close(wake_fd);
+    wake_fd = -1;
+}
