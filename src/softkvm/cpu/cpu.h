@@ -21,6 +21,8 @@
 enum {
     CPU_PAGE_SHIFT = 12,
     CPU_PAGE_SIZE = 1 << CPU_PAGE_SHIFT,
+    CPU_PHYS_BITS = 46,         /* MAXPHYADDR unless cpu->phys_bits is set to another */
+    CPU_MCE_BANKS = 10,
 };
 
 /* Hardware numbering; the two last let address computation go without branches. */
@@ -145,6 +147,7 @@ enum {
 enum {
     ATTENTION_CODE = 1 << 0,    /* stored to a page with decoded code: the block ends here */
     ATTENTION_ACCESS = 1 << 1,  /* did MMIO or port I/O: ops->access_done() is due */
+    ATTENTION_DEBUG = 1 << 2,   /* hit the breakpoints of cpu->debug_hits */
 };
 
 /* Kinds of memory access, also the index of a TLB entry's tags. */
@@ -227,6 +230,8 @@ struct cpu {
     uint64_t pat, tsc_aux, misc_enable;
     uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_var[16];
     uint64_t spec_ctrl, debugctl;
+    uint64_t mcg_status, mcg_ctl, mce_banks[CPU_MCE_BANKS][4];  /* CTL, STATUS, ADDR, MISC */
+    uint8_t phys_bits;          /* MAXPHYADDR: bits above it are reserved in page tables */
 
     struct cpu_fpu fpu;
 
@@ -253,7 +258,7 @@ struct cpu {
         uint8_t length;         /* of the soft instruction */
         bool has_error;
         uint32_t error;
-        uint64_t address;
+        uint64_t address;       /* what it left in CR2, or in DR6 */
     } event;
 
     /* KVM_SET_GUEST_DEBUG's wishes, and what a CPU_EXIT_DEBUG found. */
@@ -265,6 +270,14 @@ struct cpu {
         uint8_t vector;
         uint64_t dr6, dr7, pc;
     } debug;
+
+    /*
+     * Breakpoints of DR0-DR7 (debug.h): which kinds are armed, and the DR6 bits
+     * of data and I/O breakpoints that the instruction hit.  The engine turns
+     * these into #DB, or CPU_EXIT_DEBUG, when the instruction has completed.
+     */
+    bool debug_code, debug_data, debug_io;
+    uint8_t debug_hits;
 
     uint32_t request;           /* CPU_REQ_*, atomic, set by anyone */
 

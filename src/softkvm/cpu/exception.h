@@ -29,11 +29,30 @@ static inline enum cpu_status raise_gp(struct cpu *cpu)
 /*
  * exception_deliver - deliver cpu->event, combining faults that happen on the
  * way into #DF and shutdown.  CPU_OK; CPU_EXIT_SHUTDOWN; CPU_EXIT_ACCESS (event
- * stays pending and is delivered anew on re-entry).
+ * stays pending and is delivered anew on re-entry); CPU_EXIT_UNKNOWN.
  */
 enum cpu_status exception_deliver(struct cpu *cpu);
 
-/* Make cpu->fault the pending event: rip is on the faulting instruction. */
+/*
+ * Make cpu->fault the pending event: rip is on the faulting instruction, or
+ * after it for traps.  Writes CR2 of a #PF, DR6 and DR7.GD of a #DB.
+ */
 void exception_from_fault(struct cpu *cpu);
+
+/*
+ * One event on its way through the IDT.  Everything that can fail comes before
+ * the first change of a register.
+ */
+struct delivery {
+    uint8_t vector;
+    bool soft;                  /* gate's DPL is checked, faults don't get the EXT bit */
+    bool has_error;
+    uint32_t error;
+    uint64_t rip;               /* to be pushed */
+    bool resume;                /* push RF set: the instruction is to run again */
+};
+
+/* CPU_OK, CPU_FAULT (nothing changed, nothing combined), CPU_EXIT_*. */
+enum cpu_status interrupt_deliver(struct cpu *cpu, const struct delivery *d);
 
 #endif

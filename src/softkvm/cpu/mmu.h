@@ -28,18 +28,40 @@ enum {
 };
 
 #define TLB_NO_TAG UINT64_MAX
+#define CPU_PAGE_MASK (~(uint64_t)(CPU_PAGE_SIZE - 1))
 
+/* One cache line.  A tag is set only where that kind of access needs no further check. */
 struct tlb_entry {
     uint64_t tag[3];            /* by enum cpu_access: linear page address, or TLB_NO_TAG */
-    uint64_t gpa;               /* of the page */
     uintptr_t addend;           /* host address - linear address */
     uint32_t *code;             /* struct cpu_page's */
+    uint64_t page;              /* linear page address, or TLB_NO_TAG where nothing is cached */
+    uint64_t gpa;               /* of the page */
+    uint8_t shift;              /* 12, or that of the large page which this is a part of */
+    uint8_t listed;             /* bit mask of the lists below that name this entry */
     bool global;
 } __attribute__((aligned(64)));
+
+/* What cpu_ops.map_page() said of a page, kept until cpu_flush_gpa(). */
+struct gpa_entry {
+    uint64_t gpa;               /* or TLB_NO_TAG */
+    struct cpu_page page;
+};
+
+enum { TLB_LOCAL, TLB_GLOBAL, TLB_NR_LISTS };
 
 struct tlb {
     struct tlb_entry entry[MMU_NR][TLB_SIZE];
     uint64_t generation;        /* changes at every flush: caches keyed by linear address compare it */
+    /*
+     * The entries that were filled since the last flush: flushing costs what
+     * is cached, not what could be.  Guests that switch address spaces often
+     * flush often, and leave their global pages alone.
+     */
+    uint16_t list[TLB_NR_LISTS][MMU_NR * TLB_SIZE];
+    unsigned listed[TLB_NR_LISTS];
+    uint64_t large;             /* bit (addr >> 30) % 64: a large page was cached around there */
+    struct gpa_entry pages[TLB_SIZE];
 };
 
 static inline struct tlb_entry *tlb_entry(struct cpu *cpu, unsigned mmu_index, uint64_t addr)
@@ -68,11 +90,21 @@ static inline void *tlb_host(struct cpu *cpu, uint64_t addr, unsigned size,
     return (void *)(addr + e->addend);
 }
 
-/* Any size up to a page; slow path of everything below. */
+/*
+ * Any size up to a page, with the rights of a set of entries; all of it is
+ * checked before any of it is written.
+ */
+enum cpu_status mmu_access(struct cpu *cpu, unsigned mmu_index, uint64_t addr, void *data,
+                           unsigned size, enum cpu_access access);
+
+/* The same with the rights of the code that runs; slow path of everything below. */
 enum cpu_status mmu_read(struct cpu *cpu, uint64_t addr, void *data, unsigned size);
 enum cpu_status mmu_write(struct cpu *cpu, uint64_t addr, const void *data, unsigned size);
 
 /* The same with the rights of the processor itself: descriptor tables, TSS (implicit supervisor). */
+unsigned mmu_index_system(const struct cpu *cpu);
+/* The set of entries that data accesses at a privilege level use. */
+unsigned mmu_index_for(const struct cpu *cpu, unsigned cpl);
 enum cpu_status mmu_read_system(struct cpu *cpu, uint64_t addr, void *data, unsigned size);
 enum cpu_status mmu_write_system(struct cpu *cpu, uint64_t addr, const void *data, unsigned size);
 
@@ -113,6 +145,20 @@ enum cpu_status mmu_fetch_page(struct cpu *cpu, uint64_t addr, struct cpu_page *
                                uint64_t *gpa);
 enum cpu_status mmu_fetch_slow(struct cpu *cpu, uint64_t addr, void *data, unsigned size);
 
+/* mmu_rmw() with the rights of the processor itself: the accessed and busy bits of descriptors. */
+enum cpu_status mmu_rmw_system(struct cpu *cpu, uint64_t addr, unsigned size, void **ret,
+                               uint32_t **ret_code);
+
+/*
+ * PAE paging's four entries from the table at cr3.  #GP(0), nothing changed,
+ * where a reserved bit is set.
+ */
+enum cpu_status mmu_load_pdptrs(struct cpu *cpu, uint64_t cr3);
+
+/* A TLB with nothing in it, or NULL without memory; given back with free(). */
+struct tlb *tlb_new(void);
+/* Forget what map_page() said, too. */
+void tlb_reset(struct cpu *cpu);
 void tlb_flush_all(struct cpu *cpu);
 void tlb_flush_nonglobal(struct cpu *cpu);
 void tlb_flush_page(struct cpu *cpu, uint64_t addr);

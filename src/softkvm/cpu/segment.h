@@ -65,7 +65,36 @@ enum cpu_status descriptor_read(struct cpu *cpu, uint16_t selector, uint8_t vect
                                 uint64_t *descriptor);
 void descriptor_unpack(uint64_t descriptor, uint16_t selector, struct cpu_segment *segment);
 
-/* code_size, stack_size, cpl, mmu_index, long_mode from segments, CR0, CR4, EFER, RFLAGS. */
+/* The upper 8 bytes of a system descriptor in long mode.  Faults like descriptor_read(). */
+enum cpu_status descriptor_read_upper(struct cpu *cpu, uint16_t selector, uint8_t vector,
+                                      uint64_t *upper);
+
+/*
+ * Set bits of the access byte (SEG_TYPE_ACCESSED; 2 for a TSS's busy bit), or
+ * clear them, in the table and in *segment.  Atomic.
+ */
+enum cpu_status descriptor_set_type(struct cpu *cpu, struct cpu_segment *segment, uint32_t bits);
+enum cpu_status descriptor_clear_type(struct cpu *cpu, uint16_t selector, uint32_t bits);
+
+/*
+ * The stack segment for privilege level dpl: read and checked, not loaded.
+ * Faults with vector (#TS, #GP), and #SS where it isn't present; ext is or-ed
+ * to the error code.
+ */
+enum cpu_status segment_read_stack(struct cpu *cpu, uint16_t selector, unsigned dpl,
+                                   uint8_t vector, uint32_t ext, struct cpu_segment *ss);
+
+/* Does size bytes at offset lie within the segment's limit (both kinds)? */
+bool segment_limit_ok(const struct cpu_segment *segment, uint64_t offset, unsigned size);
+
+/* A segment register without a segment; in 64-bit code a usable SS of the given privilege. */
+void segment_load_null(struct cpu *cpu, unsigned seg, uint16_t selector, unsigned dpl);
+
+/* LLDT, LTR. */
+enum cpu_status segment_load_ldt(struct cpu *cpu, uint16_t selector);
+enum cpu_status segment_load_tr(struct cpu *cpu, uint16_t selector);
+
+/* After a change of what they follow from: code_size, stack_size, cpl, mmu_index, long_mode from segments, CR0, CR4, EFER, RFLAGS. */
 void cpu_update_mode(struct cpu *cpu);
 
 #endif

@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The software TLB and the slow path of memory accesses: misses, accesses that
+ * cross a page, MMIO, pages with a data breakpoint.
+ *
+ * An entry is filled with every right that the translation has at that moment,
+ * so that reading a page first doesn't cost a second walk on the first write;
+ * the write tag waits for the D bit and for RAM that may be written.
+ */
+#include "debug.h"
+#include "mode.h"
+#include "paging.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+/* Where an access goes; host is NULL for MMIO. */
+struct place {
+    uint8_t *host;
+    uint32_t *code;
+    uint64_t gpa;
+};
+
+static pthread_mutex_t rmw_mutex = PTHREAD_MUTEX_INITIALIZER;
+
+static void entry_clear(struct tlb_entry *e)
+{
+    e->tag[ACCESS_READ] = e->tag[ACCESS_WRITE] = e->tag[ACCESS_EXEC] = TLB_NO_TAG;
+    e->page = TLB_NO_TAG;
+}
+
+struct tlb *tlb_new(void)
+{
+    struct tlb *tlb = aligned_alloc(_Alignof(struct tlb), sizeof(*tlb));
+
+    if (!tlb)
+        return NULL;
+    memset(tlb, 0, sizeof(*tlb));
+    for (unsigned i = 0; i < MMU_NR * TLB_SIZE; i++)
+        entry_clear(&tlb->entry[0][0] + i);
+    for (unsigned i = 0; i < TLB_SIZE; i++)
+        tlb->pages[i].gpa = TLB_NO_TAG;
+    return tlb;
+}
+
+static void entry_list(struct tlb *tlb, struct tlb_entry *e, unsigned list)
+{
+    if (e->listed & (1 << list))
+        return;
+    e->listed |= 1 << list;
+    tlb->list[list][tlb->listed[list]++] = e - &tlb->entry[0][0];
+}
+
+static void flush_list(struct tlb *tlb, unsigned list)
+{
+    for (unsigned i = 0; i < tlb->listed[list]; i++) {
+        struct tlb_entry *e = &tlb->entry[0][0] + tlb->list[list][i];
+
+        e->listed &= ~(1 << list);
+        if (list == TLB_GLOBAL || !e->global)
+            entry_clear(e);
+    }
+    tlb->listed[list] = 0;
+}
+
+void tlb_flush_nonglobal(struct cpu *cpu)
+{
+    flush_list(cpu->tlb, TLB_LOCAL);
+    cpu->tlb->generation++;
+}
+
+void tlb_flush_all(struct cpu *cpu)
+{
+    flush_list(cpu->tlb, TLB_LOCAL);
+    flush_list(cpu->tlb, TLB_GLOBAL);
+    cpu->tlb->large = 0;
+    cpu->tlb->generation++;
+}
+
+void tlb_reset(struct cpu *cpu)
+{
+    tlb_flush_all(cpu);
+    for (unsigned i = 0; i < TLB_SIZE; i++)
+        cpu->tlb->pages[i].gpa = TLB_NO_TAG;
+}
+
+static uint64_t large_bit(uint64_t addr)
+{
+    return (uint64_t)1 << ((addr >> 30) & 63);
+}
+
+/* Drop the cached parts of large pages around addr. */
+static void flush_large(struct tlb *tlb, uint64_t addr)
+{
+    for (unsigned list = 0; list < TLB_NR_LISTS; list++) {
+        for (unsigned i = 0; i < tlb->listed[list]; i++) {
+            struct tlb_entry *e = &tlb->entry[0][0] + tlb->list[list][i];
+
+            if (e->shift > CPU_PAGE_SHIFT && !((e->page ^ addr) >> e->shift))
+                entry_clear(e);
+        }
+    }
+}
+
+void tlb_flush_page(struct cpu *cpu, uint64_t addr)
+{
+    for (unsigned index = 0; index < MMU_NR; index++) {
+        struct tlb_entry *e = tlb_entry(cpu, index, addr);
+
+        if (e->page == (addr & CPU_PAGE_MASK))
+            entry_clear(e);
+    }
+    if (cpu->tlb->large & large_bit(addr))
+        flush_large(cpu->tlb, addr);
+    cpu->tlb->generation++;
+}
+
+void cpu_flush_gpa(struct cpu *cpu, uint64_t gpa, uint64_t size)
+{
+    struct tlb *tlb = cpu->tlb;
+
+    for (unsigned i = 0; i < TLB_SIZE; i++) {
+        if (tlb->pages[i].gpa - gpa < size)
+            tlb->pages[i].gpa = TLB_NO_TAG;
+    }
+    for (unsigned list = 0; list < TLB_NR_LISTS; list++) {
+        for (unsigned i = 0; i < tlb->listed[list]; i++) {
+            struct tlb_entry *e = &tlb->entry[0][0] + tlb->list[list][i];
+
+            if (e->page != TLB_NO_TAG && e->gpa - gpa < size)
+                entry_clear(e);
+        }
+    }
+    tlb->generation++;
+}
+
+enum cpu_status mmu_map_page(struct cpu *cpu, uint64_t gpa, enum cpu_access access,
+                             struct cpu_page *page)
+{
+    struct gpa_entry *e = &cpu->tlb->pages[(gpa >> CPU_PAGE_SHIFT) & (TLB_SIZE - 1)];
+    enum cpu_status status;
+
+    if (e->gpa == gpa && (access != ACCESS_WRITE || e->page.writable)) {
+        *page = e->page;
+        return CPU_OK;
+    }
+    status = cpu->ops->map_page(cpu->opaque, gpa, access, page);
+    if (status == CPU_OK) {
+        e->gpa = gpa;
+        e->page = *page;
+    }
+    return status;
+}
+
+enum cpu_status mmu_mmio(struct cpu *cpu, uint64_t gpa, void *data, unsigned size, bool write)
+{
+    uint8_t *bytes = data;
+
+    while (size > 0) {
+        unsigned part = size < 8 ? size : 8;
+        enum cpu_status status = cpu->ops->mmio(cpu->opaque, gpa, bytes, part, write);
+
+        if (status != CPU_OK)
+            return status;
+        cpu->attention |= ATTENTION_ACCESS;
+        gpa += part;
+        bytes += part;
+        size -= part;
+    }
+    return CPU_OK;
+}
+
+static void tlb_fill(struct cpu *cpu, unsigned mmu_index, uint64_t addr,
+                     const struct translation *t, const struct cpu_page *page)
+{
+    struct tlb_entry *e = tlb_entry(cpu, mmu_index, addr);
+    uint64_t base = addr & CPU_PAGE_MASK;
+    bool watched = cpu->debug_data && debug_data_page(cpu, base);
+    bool read = !watched && paging_allows(cpu, t, ACCESS_READ, mmu_index);
+    bool write = !watched && t->dirty && page->writable &&
+                 paging_allows(cpu, t, ACCESS_WRITE, mmu_index);
+    bool exec = paging_allows(cpu, t, ACCESS_EXEC, mmu_index);
+
+    e->tag[ACCESS_READ] = read ? base : TLB_NO_TAG;
+    e->tag[ACCESS_WRITE] = write ? base : TLB_NO_TAG;
+    e->tag[ACCESS_EXEC] = exec ? base : TLB_NO_TAG;
+    e->page = base;
+    e->gpa = t->gpa & CPU_PAGE_MASK;
+    e->addend = (uintptr_t)page->host - base;
+    e->code = page->code;
+    e->global = t->global;
+    e->shift = t->shift;
+    entry_list(cpu->tlb, e, t->global ? TLB_GLOBAL : TLB_LOCAL);
+    if (t->shift > CPU_PAGE_SHIFT)
+        cpu->tlb->large |= large_bit(addr);
+    cpu->tlb_fills++;
+}
+
+/* Translate and check an access that doesn't cross a page. */
+static enum cpu_status resolve(struct cpu *cpu, unsigned mmu_index, uint64_t addr,
+                               enum cpu_access access, struct place *place)
+{
+    struct tlb_entry *e = tlb_entry(cpu, mmu_index, addr);
+    struct translation t;
+    struct cpu_page page;
+    enum cpu_status status;
+
+    if (e->tag[access] == (addr & CPU_PAGE_MASK)) {
+        *place = (struct place){ (uint8_t *)(addr + e->addend), e->code,
+                                 e->gpa | (addr & ~CPU_PAGE_MASK) };
+        return CPU_OK;
+    }
+    status = paging_walk(cpu, addr, access, mmu_index, &t);
+    if (status != CPU_OK)
+        return status;
+    *place = (struct place){ .gpa = t.gpa };
+    status = mmu_map_page(cpu, t.gpa & CPU_PAGE_MASK, access, &page);
+    if (status == CPU_BREAK)
+        return CPU_OK;
+    if (status != CPU_OK)
+        return status;
+    tlb_fill(cpu, mmu_index, addr, &t, &page);
+    place->host = page.host + (addr & ~CPU_PAGE_MASK);
+    place->code = page.code;
+    return CPU_OK;
+}
+
+/* Host accesses of the guest's size where that is a power of two: atomic if aligned. */
+static void copy(void *to, const void *from, unsigned size)
+{
+    switch (size) {
+    case 1:
+        memcpy(to, from, 1);
+        break;
+    case 2:
+        memcpy(to, from, 2);
+        break;
+    case 4:
+        memcpy(to, from, 4);
+        break;
+    case 8:
+        memcpy(to, from, 8);
+        break;
+    default:
+        memcpy(to, from, size);
+        break;
+    }
+}
+
+static enum cpu_status access_place(struct cpu *cpu, const struct place *place, void *data,
+                                    unsigned size, enum cpu_access access)
+{
+    if (!place->host)
+        return mmu_mmio(cpu, place->gpa, data, size, access == ACCESS_WRITE);
+    if (access != ACCESS_WRITE) {
+        copy(data, place->host, size);
+        return CPU_OK;
+    }
+    copy(place->host, data, size);
+    mmu_stored(cpu, place->code);
+    return CPU_OK;
+}
+
+/* How many of size bytes at addr lie in its page. */
+static unsigned in_page(uint64_t addr, unsigned size)
+{
+    unsigned room = CPU_PAGE_SIZE - (addr & ~CPU_PAGE_MASK);
+
+    return size < room ? size : room;
+}
+
+/* Outside long mode, what follows the last byte of 4 GiB is the first. */
+static uint64_t next_page(const struct cpu *cpu, uint64_t addr)
+{
+    uint64_t next = (addr & CPU_PAGE_MASK) + CPU_PAGE_SIZE;
+
+    return cpu->long_mode ? next : (uint32_t)next;
+}
+
+enum cpu_status mmu_access(struct cpu *cpu, unsigned mmu_index, uint64_t addr, void *data,
+                           unsigned size, enum cpu_access access)
+{
+    unsigned first = in_page(addr, size);
+    struct place places[2];
+    enum cpu_status status = resolve(cpu, mmu_index, addr, access, &places[0]);
+
+    if (status == CPU_OK && first < size)
+        status = resolve(cpu, mmu_index, next_page(cpu, addr), access, &places[1]);
+    if (status != CPU_OK)
+        return status;
+    status = access_place(cpu, &places[0], data, first, access);
+    if (status == CPU_OK && first < size)
+        status = access_place(cpu, &places[1], (uint8_t *)data + first, size - first, access);
+    if (status == CPU_OK && cpu->debug_data)
+        debug_data_access(cpu, addr, size, access);
+    return status;
+}
+
+unsigned mmu_index_for(const struct cpu *cpu, unsigned cpl)
+{
+    if (cpl == 3)
+        return MMU_USER;
+    return (cpu->cr4 & CR4_SMAP) && !(cpu->flags & FLAG_AC) ? MMU_SUPERVISOR_SMAP : MMU_SUPERVISOR;
+}
+
+/* Implicit supervisor accesses: RFLAGS.AC doesn't lift SMAP for them. */
+unsigned mmu_index_system(const struct cpu *cpu)
+{
+    return cpu->cr4 & CR4_SMAP ? MMU_SUPERVISOR_SMAP : MMU_SUPERVISOR;
+}
+
+enum cpu_status mmu_read(struct cpu *cpu, uint64_t addr, void *data, unsigned size)
+{
+    return mmu_access(cpu, cpu->mmu_index, addr, data, size, ACCESS_READ);
+}
+
+enum cpu_status mmu_write(struct cpu *cpu, uint64_t addr, const void *data, unsigned size)
+{
+    return mmu_access(cpu, cpu->mmu_index, addr, (void *)data, size, ACCESS_WRITE);
+}
+
+enum cpu_status mmu_read_system(struct cpu *cpu, uint64_t addr, void *data, unsigned size)
+{
+    return mmu_access(cpu, mmu_index_system(cpu), addr, data, size, ACCESS_READ);
+}
+
+enum cpu_status mmu_write_system(struct cpu *cpu, uint64_t addr, const void *data, unsigned size)
+{
+    return mmu_access(cpu, mmu_index_system(cpu), addr, (void *)data, size, ACCESS_WRITE);
+}
+
+enum cpu_status mmu_probe(struct cpu *cpu, uint64_t addr, unsigned size, enum cpu_access access)
+{
+    struct place place;
+    enum cpu_status status = resolve(cpu, cpu->mmu_index, addr, access, &place);
+
+    if (status == CPU_OK && in_page(addr, size) < size)
+        status = resolve(cpu, cpu->mmu_index, next_page(cpu, addr), access, &place);
+    return status;
+}
+
+static enum cpu_status rmw(struct cpu *cpu, unsigned mmu_index, uint64_t addr, unsigned size,
+                           void **ret, uint32_t **ret_code)
+{
+    struct place place, next;
+    enum cpu_status status = resolve(cpu, mmu_index, addr, ACCESS_WRITE, &place);
+    bool crosses = in_page(addr, size) < size;
+
+    if (status == CPU_OK && crosses)
+        status = resolve(cpu, mmu_index, next_page(cpu, addr), ACCESS_WRITE, &next);
+    if (status != CPU_OK)
+        return status;
+    if (cpu->debug_data)
+        debug_data_access(cpu, addr, size, ACCESS_WRITE);
+    *ret = crosses ? NULL : place.host;
+    *ret_code = place.code;
+    return CPU_OK;
+}
+
+enum cpu_status mmu_rmw(struct cpu *cpu, uint64_t addr, unsigned size, void **ret,
+                        uint32_t **ret_code)
+{
+    return rmw(cpu, cpu->mmu_index, addr, size, ret, ret_code);
+}
+
+enum cpu_status mmu_rmw_system(struct cpu *cpu, uint64_t addr, unsigned size, void **ret,
+                               uint32_t **ret_code)
+{
+    return rmw(cpu, mmu_index_system(cpu), addr, size, ret, ret_code);
+}
+
+void mmu_rmw_lock(void)
+{
+    pthread_mutex_lock(&rmw_mutex);
+}
+
+void mmu_rmw_unlock(void)
+{
+    pthread_mutex_unlock(&rmw_mutex);
+}
+
+enum cpu_status mmu_fetch_page(struct cpu *cpu, uint64_t addr, struct cpu_page *page,
+                               uint64_t *gpa)
+{
+    struct place place;
+    enum cpu_status status = resolve(cpu, cpu->mmu_index, addr, ACCESS_EXEC, &place);
+
+    if (status != CPU_OK)
+        return status;
+    *gpa = place.gpa & CPU_PAGE_MASK;
+    if (!place.host)
+        return CPU_BREAK;
+    *page = (struct cpu_page){ place.host - (addr & ~CPU_PAGE_MASK), place.code, false };
+    return CPU_OK;
+}
+
+enum cpu_status mmu_fetch_slow(struct cpu *cpu, uint64_t addr, void *data, unsigned size)
+{
+    return mmu_access(cpu, cpu->mmu_index, addr, data, size, ACCESS_EXEC);
+}
+
+bool cpu_translate(struct cpu *cpu, uint64_t addr, uint64_t *gpa, bool *writable, bool *user)
+{
+    struct translation t;
+
+    if (paging_peek(cpu, addr, &t) != CPU_OK)
+        return false;
+    *gpa = t.gpa;
+    *writable = t.writable;
+    *user = t.user;
+    return true;
+}

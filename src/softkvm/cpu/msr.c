@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * MSRs whose value is in struct cpu or never changes (SDM vol. 4; AMD APM vol.
+ * 2, appendix A).  The local APIC, the TSC's offset and what KVM adds are the
+ * machine's, and asked for through cpu_ops.
+ */
+#include "control.h"
+#include "mode.h"
+#include "segment.h"
+
+#include <string.h>
+
+enum {
+    MSR_TSC = 0x10, MSR_PAT = 0x277, MSR_MTRR_DEF_TYPE = 0x2ff, MSR_MTRR_VAR = 0x200,
+    MSR_MISC_ENABLE = 0x1a0, MSR_DEBUGCTL = 0x1d9, MSR_UCODE_REV = 0x8b, MSR_MC0_CTL = 0x400,
+    MSR_FS_BASE = 0xc0000100, MSR_GS_BASE = 0xc0000101, MSR_EFER = 0xc0000080,
+};
+
+/* What this processor says of itself in IA32_ARCH_CAPABILITIES: it doesn't speculate. */
+#define ARCH_CAPABILITIES                                                               \
+    (1ull << 0 /* RDCL_NO */ | 1ull << 3 /* SKIP_L1DFL */ | 1ull << 4 /* SSB_NO */ |    \
+     1ull << 5 /* MDS_NO */ | 1ull << 6 /* PSCHANGE_MC_NO */ | 1ull << 8 /* TAA_NO */ | \
+     1ull << 13 /* SBDR_SSDP_NO */ | 1ull << 14 /* FBSDP_NO */ | 1ull << 15 /* PSDP_NO */ | \
+     1ull << 20 /* BHI_NO */ | 1ull << 24 /* PBRSB_NO */ | 1ull << 26 /* GDS_NO */ |    \
+     1ull << 27 /* RFDS_NO */ | 1ull << 62 /* ITS_NO */)
+
+/* An MSR that is a field of struct cpu. */
+struct msr_field {
+    uint32_t index;
+    uint16_t offset;
+    bool canonical;
+    uint64_t writable;          /* other bits must be zero */
+};
+
+#define FIELD(index_, field_, writable_) \
+    { .index = (index_), .offset = offsetof(struct cpu, field_), .writable = (writable_) }
+#define ADDRESS(index_, field_) \
+    { .index = (index_), .offset = offsetof(struct cpu, field_), .writable = UINT64_MAX, \
+      .canonical = true }
+
+static const struct msr_field fields[] = {
+    FIELD(0x48, spec_ctrl, 7),
+    FIELD(0x174, sysenter_cs, UINT32_MAX),
+    ADDRESS(0x175, sysenter_esp),
+    ADDRESS(0x176, sysenter_eip),
+    FIELD(0x17a, mcg_status, 7),
+    FIELD(0x17b, mcg_ctl, UINT64_MAX),
+    FIELD(MSR_MISC_ENABLE, misc_enable, 0x5c40f1889ull),
+    FIELD(0x250, mtrr_fixed[0], UINT64_MAX),
+    FIELD(0x258, mtrr_fixed[1], UINT64_MAX),
+    FIELD(0x259, mtrr_fixed[2], UINT64_MAX),
+    FIELD(0x268, mtrr_fixed[3], UINT64_MAX),
+    FIELD(0x269, mtrr_fixed[4], UINT64_MAX),
+    FIELD(0x26a, mtrr_fixed[5], UINT64_MAX),
+    FIELD(0x26b, mtrr_fixed[6], UINT64_MAX),
+    FIELD(0x26c, mtrr_fixed[7], UINT64_MAX),
+    FIELD(0x26d, mtrr_fixed[8], UINT64_MAX),
+    FIELD(0x26e, mtrr_fixed[9], UINT64_MAX),
+    FIELD(0x26f, mtrr_fixed[10], UINT64_MAX),
+    FIELD(MSR_PAT, pat, UINT64_MAX),
+    FIELD(MSR_MTRR_DEF_TYPE, mtrr_def_type, 0xcff),
+    FIELD(0xc0000081, star, UINT64_MAX),
+    ADDRESS(0xc0000082, lstar),
+    ADDRESS(0xc0000083, cstar),
+    FIELD(0xc0000084, sfmask, UINT32_MAX),
+    ADDRESS(MSR_FS_BASE, seg[SEG_FS].base),
+    ADDRESS(MSR_GS_BASE, seg[SEG_GS].base),
+    ADDRESS(0xc0000102, kernel_gs_base),
+    FIELD(0xc0000103, tsc_aux, UINT32_MAX),
+};
+
+/* MSRs with one value.  Writes of that value, or of zero, are taken and change nothing. */
+struct msr_constant {
+    uint32_t index;
+    uint64_t value;
+    bool writable;
+};
+
+static const struct msr_constant constants[] = {
+    { 0x17, 0, false },                         /* IA32_PLATFORM_ID */
+    { 0x2a, 0, true },                          /* EBL_CR_POWERON */
+    { 0x34, 0, false },                         /* SMI_COUNT */
+    { 0x3a, 1, false },                         /* IA32_FEATURE_CONTROL: locked */
+    { MSR_UCODE_REV, 1ull << 32, true },        /* revision 1; written with 0 before it is read */
+    { 0xce, 0, false },                         /* PLATFORM_INFO */
+    { 0xfe, 0x508, false },                     /* IA32_MTRRCAP: fixed, WC, 8 variable */
+    { 0x10a, ARCH_CAPABILITIES, false },
+    { 0x140, 0, true },                         /* MISC_FEATURES_ENABLES */
+    { 0x179, 0x100 | CPU_MCE_BANKS, false },    /* IA32_MCG_CAP: banks, MCG_CTL */
+    { 0xc0010015, 0, true },                    /* HWCR */
+    { 0xc001001f, 0, true },                    /* NB_CFG */
+    { 0xc0011029, 2, true },                    /* DE_CFG: LFENCE is serialising */
+};
+
+static const struct msr_field *find_field(uint32_t index)
+{
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+        if (fields[i].index == index)
+            return &fields[i];
+    }
+    return NULL;
+}
+
+static const struct msr_constant *find_constant(uint32_t index)
+{
+    for (size_t i = 0; i < sizeof(constants) / sizeof(constants[0]); i++) {
+        if (constants[i].index == index)
+            return &constants[i];
+    }
+    return NULL;
+}
+
+/* MSRs in rows: machine-check banks, variable MTRRs. */
+static uint64_t *find_array(struct cpu *cpu, uint32_t index)
+{
+    if (index - MSR_MC0_CTL < CPU_MCE_BANKS * 4)
+        return &cpu->mce_banks[0][0] + (index - MSR_MC0_CTL);
+    if (index - MSR_MTRR_VAR < 16)
+        return &cpu->mtrr_var[index - MSR_MTRR_VAR];
+    return NULL;
+}
+
+/* Memory types that PAT (with UC-) and MTRRs know: a bit each. */
+enum { PAT_TYPES = 0xf3, MTRR_TYPES = 0x73 };
+
+static bool are_types(uint64_t value, unsigned types)
+{
+    for (unsigned i = 0; i < 8; i++) {
+        uint8_t type = value >> (i * 8);
+
+        if (type > 7 || !(types >> type & 1))
+            return false;
+    }
+    return true;
+}
+
+/* Rules beyond which bits exist. */
+static bool value_ok(const struct cpu *cpu, uint32_t index, uint64_t value, bool host)
+{
+    if (index == MSR_PAT)
+        return are_types(value, PAT_TYPES);
+    if (index == MSR_MTRR_DEF_TYPE)
+        return (value & 0xff) <= 7 && (MTRR_TYPES >> (value & 7) & 1);
+    if (index >= 0x250 && index <= 0x26f)
+        return are_types(value, MTRR_TYPES);
+    if (index - MSR_MTRR_VAR < 16 && (index & 1))
+        return !(value & 0x7ff) && !(value >> cpu->phys_bits);
+    if (index - MSR_MTRR_VAR < 16)
+        return (value & 0xff) <= 7 && (MTRR_TYPES >> (value & 7) & 1) && !(value & 0xf00) &&
+               !(value >> cpu->phys_bits);
+    if (index - MSR_MC0_CTL < CPU_MCE_BANKS * 4 && !host) {
+        if ((index & 3) == 0)
+            return value == 0 || value == UINT64_MAX;
+        if ((index & 3) == 1)
+            return value == 0;
+    }
+    return true;
+}
+
+bool cpu_msr_read(struct cpu *cpu, uint32_t index, uint64_t *value)
+{
+    const struct msr_field *field = find_field(index);
+    const struct msr_constant *constant = find_constant(index);
+    const uint64_t *element = find_array(cpu, index);
+
+    if (field)
+        memcpy(value, (const uint8_t *)cpu + field->offset, sizeof(*value));
+    else if (constant)
+        *value = constant->value;
+    else if (element)
+        *value = *element;
+    else if (index == MSR_EFER)
+        *value = cpu->efer;
+    else if (index == MSR_DEBUGCTL)
+        *value = cpu->debugctl;
+    else if (index == MSR_TSC)
+        *value = cpu->ops->read_tsc(cpu->opaque);
+    else
+        return false;
+    return true;
+}
+
+static bool write_field(struct cpu *cpu, const struct msr_field *field, uint64_t value)
+{
+    if ((value & ~field->writable) || (field->canonical && !is_canonical(value)))
+        return false;
+    memcpy((uint8_t *)cpu + field->offset, &value, sizeof(value));
+    return true;
+}
+
+/* User space restores EFER before or after CR0: it is taken as it is. */
+static bool write_efer(struct cpu *cpu, uint64_t value, bool host)
+{
+    if (!host)
+        return control_write_efer(cpu, value);
+    cpu->efer = value & (EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE);
+    cpu_state_replaced(cpu);
+    return cpu->efer == value;
+}
+
+bool cpu_msr_write(struct cpu *cpu, uint32_t index, uint64_t value, bool host)
+{
+    const struct msr_field *field = find_field(index);
+    const struct msr_constant *constant = find_constant(index);
+    uint64_t *element = find_array(cpu, index);
+
+    if (!value_ok(cpu, index, value, host))
+        return false;
+    if (field)
+        return write_field(cpu, field, value);
+    if (constant)
+        return host || (constant->writable && (value == 0 || value == constant->value));
+    if (element) {
+        *element = value;
+        return true;
+    }
+    if (index == MSR_EFER)
+        return write_efer(cpu, value, host);
+    if (index == MSR_DEBUGCTL) {
+        /* LBR and BTF may be asked for and don't stay on, as where a hypervisor hides them. */
+        return !(value & ~3ull);
+    }
+    if (index == 0x49)          /* PRED_CMD: nothing is predicted */
+        return !(value & ~1ull);
+    return false;
+}
