@@ -410,3 +410,13 @@ bool cpu_translate(struct cpu *cpu, uint64_t addr, uint64_t *gpa, bool *writable
     *user = t.user;
     return true;
 }
+
+/* Until the block cache brings its own. */
+__attribute__((weak)) void cpu_code_written(uint32_t *code)
+{
+    uint32_t old = __atomic_load_n(code, __ATOMIC_RELAXED);
+
+    while (!__atomic_compare_exchange_n(code, &old, (old + 2) & ~1u, false, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_RELAXED))
+        continue;
+}
