@@ -109,9 +109,12 @@ static void record(unsigned long request, unsigned long arg)
         fake.calls[fake.nr_calls++] = call;
 }
 
+/* A busy page hinders only who wants it private. */
 static int fails(unsigned long request, unsigned long arg)
 {
     if (request != fake.fail_request || !fake.fail_nth)
+        return 0;
+    if (fake.fail_errno == -EAGAIN && !fake.calls[fake.nr_calls - 1].attributes)
         return 0;
     if (--fake.fail_nth)
         return 0;
