@@ -53,6 +53,7 @@ static void test_conflict_detected(void **state)
 static bool row_is_well_formed(const struct opcode *op)
 {
     uint32_t imm = op->attrs & IMM_MASK;
+    bool has_imm;
 
     if (!op->name || !op->body || !op->operands || !op->prefix || !op->digit || !op->rm)
         return false;
@@ -65,9 +66,8 @@ static bool row_is_well_formed(const struct opcode *op)
     if ((op->attrs & LOW3 && op->opcode & 7) || (op->attrs & LOW4 && op->opcode & 15))
         return false;
     /* The operand column and the attributes tell the same story. */
-    if (strpbrk(op->operands, "IJOA") ? !imm : imm)
-        return false;
-    return true;
+    has_imm = strpbrk(op->operands, "IJO") || strstr(op->operands, "Ap");
+    return has_imm == (imm != 0);
 }
 
 static void test_rows_are_well_formed(void **state)
