@@ -134,6 +134,24 @@ static int create_guest_memfd(const struct kvm_create_guest_memfd *args)
     return ftruncate(fd, (off_t)args->size) ? -errno : fd;
 }
 
+static int get_supported_cpuid(struct kvm_cpuid2 *cpuid)
+{
+    if (cpuid->nent < fake.nr_supported)
+        return -E2BIG;
+    cpuid->nent = fake.nr_supported;
+    memcpy(cpuid->entries, fake.supported, fake.nr_supported * sizeof(cpuid->entries[0]));
+    return 0;
+}
+
+static int set_cpuid(const struct kvm_cpuid2 *cpuid)
+{
+    if (cpuid->nent > FAKE_MAX_CPUID)
+        return -E2BIG;
+    fake.nr_cpuid = cpuid->nent;
+    memcpy(fake.cpuid, cpuid->entries, cpuid->nent * sizeof(cpuid->entries[0]));
+    return 0;
+}
+
 static int fake_ioctl(int fd, unsigned long request, unsigned long arg)
 {
     int err;
@@ -156,6 +174,10 @@ static int fake_ioctl(int fd, unsigned long request, unsigned long arg)
         return FAKE_RUN_SIZE;
     case KVM_CREATE_GUEST_MEMFD:
         return create_guest_memfd((const void *)arg);
+    case KVM_GET_SUPPORTED_CPUID:
+        return get_supported_cpuid((void *)arg);
+    case KVM_SET_CPUID2:
+        return set_cpuid((const void *)arg);
     default:
         return 0;
     }

@@ -8,7 +8,7 @@
 
 #include "vm.h"
 
-enum { FAKE_MAX_CALLS = 4096, FAKE_MAX_CAPS = 16 };
+enum { FAKE_MAX_CALLS = 4096, FAKE_MAX_CAPS = 16, FAKE_MAX_CPUID = 256 };
 
 /* The fields that tests look at, whatever the ioctl. */
 struct fake_call {
@@ -33,6 +33,11 @@ struct fake_kvm {
     /* KVM_RUN; NULL: -EINTR. */
     int (*run)(struct kvm_run *run);
     struct kvm_run *run_page;
+    /* KVM_GET_SUPPORTED_CPUID answers these; the last KVM_SET_CPUID2 is kept. */
+    const struct kvm_cpuid_entry2 *supported;
+    unsigned nr_supported;
+    struct kvm_cpuid_entry2 cpuid[FAKE_MAX_CPUID];
+    unsigned nr_cpuid;
     int open_fds;               /* balance, for leak checks */
     int open_maps;
 };
