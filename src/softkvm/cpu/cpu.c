@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* A processor's birth, reset and end (SDM vol. 3, section 10.1). */
 #include "cpu.h"
+#include "block.h"
 #include "debug.h"
 #include "mmu.h"
 #include "mode.h"
@@ -93,7 +94,8 @@ struct cpu *cpu_new(const struct cpu_ops *ops, void *opaque)
     cpu->opaque = opaque;
     cpu->phys_bits = CPU_PHYS_BITS;
     cpu->tlb = tlb_new();
-    if (!cpu->tlb) {
+    cpu->blocks = block_cache_new();
+    if (!cpu->tlb || !cpu->blocks) {
         cpu_free(cpu);
         return NULL;
     }
@@ -106,5 +108,6 @@ void cpu_free(struct cpu *cpu)
     if (!cpu)
         return;
     free(cpu->tlb);
+    block_cache_free(cpu->blocks);
     free(cpu);
 }

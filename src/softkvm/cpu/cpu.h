@@ -287,6 +287,7 @@ struct cpu {
      * ops->pio() sets ATTENTION_ACCESS when that returned CPU_OK.
      */
     uint8_t attention;
+    uint32_t *code_hit;         /* code word of the page that a threaded executor stored to */
     int64_t budget;             /* instructions until the engine's loop is to look around */
     uint64_t fetch_key;         /* what links between blocks and the jump cache depend on */
 

@@ -7,6 +7,7 @@
  * so that reading a page first doesn't cost a second walk on the first write;
  * the write tag waits for the D bit and for RAM that may be written.
  */
+#include "block.h"
 #include "debug.h"
 #include "mode.h"
 #include "paging.h"
@@ -132,6 +133,7 @@ void cpu_flush_gpa(struct cpu *cpu, uint64_t gpa, uint64_t size)
         }
     }
     tlb->generation++;
+    block_cache_flush_gpa(cpu, gpa, size);
 }
 
 enum cpu_status mmu_map_page(struct cpu *cpu, uint64_t gpa, enum cpu_access access,
@@ -409,14 +411,4 @@ bool cpu_translate(struct cpu *cpu, uint64_t addr, uint64_t *gpa, bool *writable
     *writable = t.writable;
     *user = t.user;
     return true;
-}
-
-/* Until the block cache brings its own. */
-__attribute__((weak)) void cpu_code_written(uint32_t *code)
-{
-    uint32_t old = __atomic_load_n(code, __ATOMIC_RELAXED);
-
-    while (!__atomic_compare_exchange_n(code, &old, (old + 2) & ~1u, false, __ATOMIC_ACQ_REL,
-                                        __ATOMIC_RELAXED))
-        continue;
 }

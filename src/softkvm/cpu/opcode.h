@@ -99,10 +99,11 @@ static inline unsigned opcode_modes(uint32_t attrs)
 struct decode_mode {
     uint8_t code_size;          /* 2, 4, 8 */
     uint8_t stack_size;
+    uint16_t page_offset;       /* of the block's start in its page */
 };
 
-/* The threaded executor for this form of the instruction, or NULL. */
-typedef insn_exec *insn_pick(const struct insn *insn, struct decode_mode mode);
+/* The threaded executor for this form of the instruction, or NULL.  May bring operands into order. */
+typedef insn_exec *insn_pick(struct insn *insn, struct decode_mode mode);
 
 struct opcode {
     const char *name, *operands;
