@@ -6,6 +6,7 @@
 #include "error.h"
 #include "memory_internal.h"
 #include "range.h"
+#include "trace.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -283,6 +284,9 @@ static bool access_memory(struct memory *mem, uint64_t gpa, void *buf, uint64_t 
     if (size)
         mem->counters.refused_accesses++;
     pthread_mutex_unlock(&mem->lock);
+    if (size)
+        trace(TRACE_MEMORY_ACCESS_REFUSED, "gpa=0x%" PRIx64 " size=0x%" PRIx64 " %s", gpa, size,
+              write ? "write" : "read");
     if (size && ret_gpa)
         *ret_gpa = gpa;
     return size == 0;

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/sysinfo.h>
 
 static const uint64_t in_place_flags = GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED;
 
@@ -43,10 +44,23 @@ static const char *missing_capability(const struct kvm_vm *vm, enum backend_kind
     return NULL;
 }
 
+/*
+ * A guest_memfd is created in any size and is never swapped: what can't ever be
+ * there is refused here, as the kernel does for other memory unless reserve=off.
+ */
+static bool fits_host(uint64_t size)
+{
+    struct sysinfo info;
+
+    return sysinfo(&info) < 0 || size <= (uint64_t)info.totalram * info.mem_unit;
+}
+
 static int create_guest_memfd(struct ram_block *block, bool in_place)
 {
-    int fd = kvm_vm_create_guest_memfd(block->mem->vm, block->size, in_place ? in_place_flags : 0);
+    int fd = -ENOMEM;
 
+    if (!block->backend->reserve || fits_host(block->size))
+        fd = kvm_vm_create_guest_memfd(block->mem->vm, block->size, in_place ? in_place_flags : 0);
     if (fd < 0)
         return fd;
     block->guest_memfd = fd;

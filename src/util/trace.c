@@ -21,6 +21,8 @@ static const struct {
                                  "the guest touched a page in the state that it isn't in" },
     [TRACE_KVM_MAP_GPA_RANGE] = { "kvm_map_gpa_range", "the guest asked for a conversion" },
     [TRACE_KVM_CONVERT_MEMORY] = { "kvm_convert_memory", "a range became private or shared" },
+    [TRACE_MEMORY_ACCESS_REFUSED] = { "memory_access_refused",
+                                      "a device asked for a private page, or for no RAM at all" },
     [TRACE_RUNSTATE_SET] = { "runstate_set", "running, paused, shutdown, ..." },
     [TRACE_SYSTEM_RESET] = { "system_reset", "the machine starts again, and why" },
     [TRACE_BOOT_LOAD] = { "boot_load", "what was loaded into guest memory, and where" },
