@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The ACPI tables that describe the board to the guest. */
+#ifndef MACHINE_ACPI_H
+#define MACHINE_ACPI_H
+
+#include <glib.h>
+#include <stdint.h>
+
+struct acpi_board {
+    unsigned cpus;              /* APIC ids 0 to cpus - 1 */
+    unsigned serials;           /* COM1 to COMn */
+    uint64_t ecam;
+};
+
+/* Guest-physical addresses within what acpi_build() made for gpa. */
+enum {
+    ACPI_FACS_OFFSET = 0,       /* a page of its own: it is NVS, the rest is reclaimable */
+    ACPI_TABLES_OFFSET = 4096,
+    ACPI_RSDP_OFFSET = ACPI_TABLES_OFFSET,
+};
+
+/* RSDP, XSDT, FADT, MADT, MCFG, DSDT, FACS for address gpa (a page's, below 4 GiB). Never NULL. */
+GByteArray *acpi_build(const struct acpi_board *board, uint64_t gpa);
+
+/* Ports and interrupts of COM1 to COM4. */
+struct acpi_serial {
+    uint16_t port;
+    unsigned irq;
+};
+extern const struct acpi_serial acpi_serials[4];
+
+#endif
