@@ -12,8 +12,6 @@
  */
 #include "serial.h"
 
-#include "error.h"
-
 #include <string.h>
 
 enum { FIFO_SIZE = 16 };
@@ -371,28 +369,29 @@ void serial_reset(struct serial *s)
         chardev_accept_input(s->chr);
 }
 
-struct serial *serial_new(struct bus *bus, uint16_t port, const struct irq *irq,
-                          struct chardev *chr, GError **error)
+struct serial *serial_new(struct bus *bus, uint16_t port, const struct irq *irq)
 {
     struct serial *s = g_new0(struct serial, 1);
-    int ret;
 
     s->bus = bus;
     s->irq = *irq;
     s->divisor = 12;
-    ret = bus_add_pio(bus, port, 8, "serial", &serial_io, s);
-    if (ret < 0) {
-        error_set_errno(error, ret, "serial port at 0x%x", port);
-        g_free(s);
-        return NULL;
-    }
-    s->chr = chr;
-    if (chr && !chardev_attach(chr, &serial_front, s, error)) {
-        bus_remove(bus, s);
+    if (bus_add_pio(bus, port, 8, "serial", &serial_io, s) < 0) {
         g_free(s);
         return NULL;
     }
     return s;
+}
+
+bool serial_connect(struct serial *s, struct chardev *chr, GError **error)
+{
+    /* Attaching may ask at once how much can be received, which needs no chardev here. */
+    if (!chardev_attach(chr, &serial_front, s, error))
+        return false;
+    bus_lock(s->bus);
+    s->chr = chr;
+    bus_unlock(s->bus);
+    return true;
 }
 
 void serial_free(struct serial *s)

@@ -8,15 +8,11 @@
 
 struct serial;
 
-/*
- * serial_new - eight ports from port on.
- * @chr: where it leads; NULL: output is lost and input never comes.  Stays the
- * caller's, and must outlive the port.
- * False: the ports are taken or the chardev has a front end already.
- */
-struct serial *serial_new(struct bus *bus, uint16_t port, const struct irq *irq,
-                          struct chardev *chr, GError **error);
+/* Eight ports from port on, which lead nowhere: output is lost. NULL: the ports are taken. */
+struct serial *serial_new(struct bus *bus, uint16_t port, const struct irq *irq);
 void serial_free(struct serial *serial);
+/* Where it leads, once; chr must outlive the port.  False: it has a front end already. */
+bool serial_connect(struct serial *serial, struct chardev *chr, GError **error);
 /* Power-on state.  Machine lock held. */
 void serial_reset(struct serial *serial);
 

@@ -14,6 +14,7 @@
 #include "trace.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -202,8 +203,8 @@ static bool load_initrd(struct load *load, uint64_t kernel_end, uint64_t max, GE
     if (!file->name)
         return true;
     if (limit < kernel_end || file->size > limit - kernel_end) {
-        error_set(error, "-initrd: %s: %" PRIu64 " MiB don't fit into the memory left by the "
-                  "kernel, %" PRIu64 " MiB: more memory with -m", file->name,
+        error_set(error, "-initrd: %s: %llu MiB don't fit into the memory left by the "
+                  "kernel, %llu MiB: more memory with -m", file->name,
                   (file->size + MIB - 1) / MIB, limit < kernel_end ? 0 : (limit - kernel_end) / MIB);
         return false;
     }
@@ -240,7 +241,7 @@ static bool load_bzimage(struct load *load, const uint8_t *file, size_t size,
         return false;
     }
     if (image.end > load->low_end) {
-        error_set(error, "-kernel: %s: needs memory up to %" PRIu64 " MiB, there are %" PRIu64
+        error_set(error, "-kernel: %s: needs memory up to %llu MiB, there are %llu"
                   ": more with -m", load->boot->kernel.name, (image.end + MIB - 1) / MIB,
                   load->low_end / MIB);
         return false;
@@ -316,7 +317,7 @@ bool boot_load(struct boot *boot, struct memory *mem, uint64_t ram_size,
     g_autofree uint8_t *kernel = NULL;
 
     if (file->size > MAX_KERNEL_FILE) {
-        error_set(error, "-kernel: %s: %" PRIu64 " MiB are too large for a kernel: a bzImage or "
+        error_set(error, "-kernel: %s: %llu MiB are too large for a kernel: a bzImage or "
                   "an ELF file", file->name, file->size / MIB);
         return false;
     }

@@ -9,6 +9,7 @@
 #include "layout.h"
 #include "memory_map.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 enum {

@@ -57,7 +57,7 @@ struct machine_config {
     GPtrArray *traces;          /* of char *: patterns */
     char *trace_file;
     uint64_t ram_size;          /* 0: not given */
-    unsigned cpus, sockets, dies, cores, threads;
+    unsigned cpus;
     char *kernel, *initrd, *append;
     char *name, *uuid, *pidfile;
     bool nographic, display_none, nodefaults, no_reboot, no_shutdown, stopped, daemonize;

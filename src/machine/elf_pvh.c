@@ -12,6 +12,7 @@
 #include "range.h"
 
 #include <elf.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -296,15 +296,16 @@ static bool smp_resolve(struct machine_config *cfg, struct smp_request *r, GErro
         error_set(error, "maxcpus=%u: CPUs can't be added later: maxcpus=%u", r->maxcpus, total);
         return false;
     }
+    if (sockets != 1 || dies != 1 || threads != 1) {
+        error_set(error, "all CPUs sit in one socket, one thread each: sockets=1,cores=%u,"
+                  "threads=1", total);
+        return false;
+    }
     if (total > MACHINE_MAX_CPUS) {
         error_set(error, "%u CPUs are too many: up to %d", total, MACHINE_MAX_CPUS);
         return false;
     }
     cfg->cpus = total;
-    cfg->sockets = sockets;
-    cfg->dies = dies;
-    cfg->cores = cores;
-    cfg->threads = threads;
     return true;
 }
 

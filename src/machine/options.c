@@ -22,7 +22,7 @@ static const struct option_row option_rows[] = {
     { "m", OPTION_CALL, "[size=]SIZE", "RAM, in MiB without a suffix (default 128M)",
       .set = option_set_memory },
     { "smp", OPTION_CALL, "[cpus=]N[,sockets=N][,dies=N][,cores=N][,threads=N]",
-      "virtual CPUs, up to 64, and how they sit in sockets", .set = option_set_smp },
+      "virtual CPUs, up to 64, cores of one socket", .set = option_set_smp },
     { "cpu", OPTION_CALL, "host|max", "all that this KVM offers, which is the default",
       .set = option_set_cpu },
     { "object", OPTION_CALL, "TYPE,id=ID[,PROP=VALUE,...]",
@@ -272,7 +272,7 @@ void config_init(struct machine_config *cfg)
     cfg->serials = g_ptr_array_new_with_free_func(g_free);
     cfg->traces = g_ptr_array_new_with_free_func(g_free);
     cfg->monitors = g_ptr_array_new_with_free_func(monitor_option_free);
-    cfg->cpus = cfg->sockets = cfg->dies = cfg->cores = cfg->threads = 1;
+    cfg->cpus = 1;
     cfg->machine.mem_merge = cfg->machine.dump_guest_core = true;
 }
 

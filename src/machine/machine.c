@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Making a machine from what was asked for: memory, vCPUs, board, guest image. */
+#include "machine_internal.h"
+
+#include "error.h"
+#include "layout.h"
+
+#include <inttypes.h>
+#include <sys/mman.h>
+
+#define DEFAULT_RAM (128 * MIB)
+
+static const char no_private_memory[] =
+    "a protected VM's memory has to be private: private=on, or memory-backend-guest-memfd";
+
+/* --- What was asked for, as far as several options have to agree --- */
+
+/* The RAM's backend object; NULL without an error: none was named. */
+static bool find_backend(const struct machine_config *cfg, struct memory_backend **ret,
+                         GError **error)
+{
+    const char *id = cfg->machine.memory_backend;
+    struct memory_backend *backend = id ? memory_backend_find(id) : NULL;
+
+    *ret = backend;
+    if (!id)
+        return true;
+    if (!backend) {
+        error_set(error, "-machine: Memory backend '%s' not found: add "
+                  "-object memory-backend-...,id=%s", id, id);
+        return false;
+    }
+    if (cfg->ram_size && cfg->ram_size != memory_backend_size(backend)) {
+        error_set(error, "-m: machine memory size (%llu KiB) does not match the size of "
+                  "memory backend '%s' (%llu KiB): leave -m out", cfg->ram_size / KIB, id,
+                  memory_backend_size(backend) / KIB);
+        return false;
+    }
+    return true;
+}
+
+static bool check_references(const struct machine_config *cfg, GError **error)
+{
+    const struct machine_options *m = &cfg->machine;
+
+    if (m->confidential_guest_support) {
+        error_set(error, "-machine: confidential-guest-support=%s: no objects of that kind are "
+                  "there yet: kvm-type=sw-protected-vm", m->confidential_guest_support);
+        return false;
+    }
+    if (m->debug) {
+        error_set(error, "-machine: debug=%s: no debug objects are there yet: leave it out",
+                  m->debug);
+        return false;
+    }
+    if (!cfg->kernel && !cfg->stopped) {
+        error_set(error, "-kernel: there is nothing to boot: -kernel FILE");
+        return false;
+    }
+    return true;
+}
+
+bool machine_needs(const struct machine_config *cfg, struct kvm_needs *needs, GError **error)
+{
+    const struct kvm_type *type = machine_kvm_type(&cfg->machine);
+    struct memory_backend *backend;
+    enum backend_kind kind;
+
+    if (!check_references(cfg, error) || !find_backend(cfg, &backend, error))
+        return false;
+    kind = backend ? memory_backend_kind(backend)
+                   : type->private_memory ? BACKEND_TWO_BACKINGS : BACKEND_PLAIN;
+    if (type->private_memory && kind == BACKEND_PLAIN) {
+        error_set(error, "-machine: memory-backend=%s: %s", cfg->machine.memory_backend,
+                  no_private_memory);
+        return false;
+    }
+    if (!type->private_memory && kind == BACKEND_TWO_BACKINGS) {
+        error_set(error, "-machine: memory-backend=%s: private=on is for protected VMs: "
+                  "kvm-type=sw-protected-vm", cfg->machine.memory_backend);
+        return false;
+    }
+    *needs = (struct kvm_needs){
+        .vm_type = type->vm_type,
+        .two_backings = kind == BACKEND_TWO_BACKINGS,
+        .in_place = type->private_memory && kind == BACKEND_IN_PLACE,
+        .guest_memfd_mmap = !type->private_memory && kind == BACKEND_IN_PLACE,
+    };
+    return true;
+}
+
+/* --- Memory --- */
+
+/* -machine mem-merge= and dump-guest-core=, where they aren't the default. */
+static void advise(const struct machine *m, const struct ram_block *block)
+{
+    void *host = ram_block_host(block);
+
+    /* Advice that this kind of memory can't take is no loss. */
+    if (host && !m->cfg->machine.mem_merge)
+        madvise(host, ram_block_size(block), MADV_UNMERGEABLE);
+    if (host && !m->cfg->machine.dump_guest_core)
+        madvise(host, ram_block_size(block), MADV_DONTDUMP);
+}
+
+static bool map_ram(struct machine *m, struct ram_block *block, GError **error)
+{
+    uint64_t low = layout_low_ram(m->ram_size);
+
+    return memory_map(m->mem, block, 0, 0, low, error) &&
+           (low == m->ram_size ||
+            memory_map(m->mem, block, low, LAYOUT_HIGH_RAM, m->ram_size - low, error));
+}
+
+static bool make_memory(struct machine *m, GError **error)
+{
+    struct memory_backend *backend;
+    struct ram_block *block;
+
+    if (!find_backend(m->cfg, &backend, error))
+        return false;
+    m->ram_size = backend ? memory_backend_size(backend)
+                          : m->cfg->ram_size ? m->cfg->ram_size : DEFAULT_RAM;
+    if (m->ram_size < LAYOUT_MIN_RAM) {
+        error_set(error, "-m: %llu KiB are too little: at least %llu", m->ram_size / KIB,
+                  LAYOUT_MIN_RAM / KIB);
+        return false;
+    }
+    m->mem = memory_new(m->vm);
+    if (!backend)
+        backend = memory_backend_new_default(m->ram_size, m->protected, error);
+    block = backend ? ram_block_new(m->mem, backend, error) : NULL;
+    if (!block || !map_ram(m, block, error)) {
+        g_prefix_error(error, "-m: ");
+        return false;
+    }
+    advise(m, block);
+    return true;
+}
+
+/* --- Processors and board --- */
+
+static bool make_cpus(struct machine *m, GError **error)
+{
+    for (unsigned i = 0; i < m->cfg->cpus; i++) {
+        struct machine_cpu *cpu = &m->cpus[i];
+        int ret;
+
+        cpu->machine = m;
+        ret = kvm_vcpu_new(m->vm, i, &machine_exit_ops, cpu, &cpu->vcpu);
+        if (ret == 0) {
+            m->nr_cpus++;
+            ret = kvm_vcpu_set_cpuid(cpu->vcpu, m->cfg->cpus);
+        }
+        if (ret == 0)
+            ret = vcpu_state_save(cpu->vcpu, &cpu->power_on);
+        if (ret == 0)
+            ret = kvm_vcpu_start(cpu->vcpu);
+        if (ret < 0) {
+            error_set_errno(error, ret, "-smp: this KVM can't make CPU %u", i);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void guest_shutdown(void *opaque)
+{
+    machine_request(opaque, REQUEST_SHUTDOWN);
+}
+
+static void guest_reset(void *opaque)
+{
+    machine_request(opaque, REQUEST_RESET);
+}
+
+static bool make_board(struct machine *m, GError **error)
+{
+    struct power_ops power = { .shutdown = guest_shutdown, .reset = guest_reset, .opaque = m };
+    int ret = irqchip_state_save(m->vm, &m->irqchip_power_on);
+
+    if (ret < 0) {
+        error_set_errno(error, ret, "-machine: cannot read KVM's interrupt controllers");
+        return false;
+    }
+    m->board = q35_new(m->vm, &power, m->cfg->serials->len);
+    if (!m->board) {
+        error_set(error, "-machine: two devices of the board claim the same address");
+        return false;
+    }
+    return true;
+}
+
+bool machine_load(struct machine *m, GError **error)
+{
+    const struct acpi_board board = {
+        .cpus = m->nr_cpus, .serials = m->cfg->serials->len, .ecam = LAYOUT_ECAM,
+    };
+    struct boot_entry entry;
+    int ret;
+
+    if (m->boot) {
+        if (!boot_load(m->boot, m->mem, m->ram_size, &board, &entry, error))
+            return false;
+        ret = vcpu_set_entry(m->cpus[0].vcpu, &entry);
+        if (ret < 0) {
+            error_set_errno(error, ret, "-kernel: cannot set the first CPU's registers");
+            return false;
+        }
+    }
+    if (m->protected && !memory_launch(m->mem, m->cpus[0].vcpu, error)) {
+        g_prefix_error(error, "-machine: ");
+        return false;
+    }
+    return true;
+}
+
+static bool make(struct machine *m, const struct kvm_driver *driver, const struct kvm_needs *needs,
+                 GError **error)
+{
+    int ret;
+
+    if (m->cfg->kernel) {
+        m->boot = boot_open(m->cfg->kernel, m->cfg->initrd, m->cfg->append, error);
+        if (!m->boot)
+            return false;
+    }
+    ret = kvm_vm_new(driver, needs, &m->vm);
+    if (ret == 0)
+        ret = kvm_vm_create_irqchip(m->vm, LAYOUT_KVM_RESERVED);
+    if (ret < 0) {
+        error_set_errno(error, ret, "-accel: cannot create a VM with %s", driver->description);
+        return false;
+    }
+    return make_memory(m, error) && make_cpus(m, error) && make_board(m, error) &&
+           machine_load(m, error);
+}
+
+struct machine *machine_new(const struct machine_config *cfg, const struct kvm_driver *driver,
+                            const struct kvm_needs *needs, GError **error)
+{
+    struct machine *m = g_new0(struct machine, 1);
+
+    m->cfg = cfg;
+    m->protected = needs->two_backings || needs->in_place;
+    m->loop = g_main_loop_new(NULL, FALSE);
+    if (!make(m, driver, needs, error)) {
+        machine_free(m);
+        return NULL;
+    }
+    run_state_init(m);
+    return m;
+}
+
+void machine_free(struct machine *m)
+{
+    if (!m)
+        return;
+    run_state_park_all(m);
+    for (unsigned i = 0; i < m->nr_cpus; i++) {
+        kvm_vcpu_free(m->cpus[i].vcpu);
+        vcpu_state_free(m->cpus[i].power_on);
+    }
+    timer_free(m->request_timer);
+    q35_free(m->board);
+    irqchip_state_free(m->irqchip_power_on);
+    boot_close(m->boot);
+    memory_free(m->mem);
+    kvm_vm_free(m->vm);
+    g_main_loop_unref(m->loop);
+    g_free(m);
+}
+
+bool machine_connect_serial(struct machine *m, unsigned index, struct chardev *chr, GError **error)
+{
+    return q35_connect_serial(m->board, index, chr, error);
+}
+
+const struct monitor_vm *machine_monitor_vm(struct machine *m)
+{
+    return &m->monitor_vm;
+}
+
+bool machine_run(struct machine *m, GError **error)
+{
+    if (!m->cfg->stopped && !run_state_start(m, error))
+        return false;
+    g_main_loop_run(m->loop);
+    return true;
+}

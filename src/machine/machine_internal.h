@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What machine.c, run_state.c and exits.c know of one another. */
+#ifndef MACHINE_INTERNAL_H
+#define MACHINE_INTERNAL_H
+
+#include "boot.h"
+#include "machine.h"
+#include "power_on.h"
+#include "q35.h"
+#include "timer.h"
+
+enum run_state {
+    STATE_PRELAUNCH, STATE_RUNNING, STATE_PAUSED, STATE_SHUTDOWN, STATE_INTERNAL_ERROR,
+    STATE_GUEST_PANICKED,
+};
+
+/* What a vCPU asked for; carried out in this order. */
+enum machine_request {
+    REQUEST_SHUTDOWN = 1 << 0,
+    REQUEST_RESET = 1 << 1,
+    REQUEST_PANIC = 1 << 2,
+    REQUEST_INTERNAL_ERROR = 1 << 3,
+};
+
+struct machine_cpu {
+    struct machine *machine;
+    struct kvm_vcpu *vcpu;
+    struct vcpu_state *power_on;
+    /* exits.c, on the vCPU's own thread: memory faults on the same page one after another. */
+    uint64_t fault_gpa;
+    bool fault_private;
+    unsigned faults;
+};
+
+struct machine {
+    const struct machine_config *cfg;
+    struct kvm_vm *vm;
+    struct memory *mem;
+    uint64_t ram_size;
+    bool protected;             /* all RAM is made private before the guest runs */
+    struct boot *boot;          /* NULL: nothing to boot */
+    struct q35 *board;
+    struct irqchip_state *irqchip_power_on;
+    struct machine_cpu cpus[MACHINE_MAX_CPUS];
+    unsigned nr_cpus;
+    enum run_state state;
+    unsigned requests;          /* atomic: enum machine_request */
+    struct timer *request_timer;        /* wakes the main thread for them */
+    GMainLoop *loop;
+    struct monitor_vm monitor_vm;
+};
+
+/* machine.c: everything into guest memory, entry into vCPU 0, launched. All are parked. */
+bool machine_load(struct machine *m, GError **error);
+
+/* run_state.c */
+void run_state_init(struct machine *m);
+void run_state_park_all(struct machine *m);
+bool run_state_start(struct machine *m, GError **error);
+/* Any thread. */
+void machine_request(struct machine *m, enum machine_request request);
+static inline bool machine_has_request(const struct machine *m)
+{
+    return __atomic_load_n(&m->requests, __ATOMIC_ACQUIRE) != 0;
+}
+
+/* exits.c */
+extern const struct kvm_exit_ops machine_exit_ops;
+
+#endif

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The program as a process among others: pid file, background, signals. */
+#ifndef MACHINE_PROCESS_H
+#define MACHINE_PROCESS_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* Write our pid to a file and keep it locked, so that a second user of it is refused. */
+bool pidfile_create(const char *path, GError **error);
+/* Remove what pidfile_create() made, if anything. */
+void pidfile_remove(void);
+
+/*
+ * daemonize_start - fork; before any thread, file lock or socket exists.
+ * Returns in the child.  In the parent, *status is set and true is returned with
+ * *parent true once the child is ready (status 0) or has ended (status 1).
+ */
+bool daemonize_start(bool *parent, int *status, GError **error);
+/* In the child: ready.  The parent ends, the terminal is let go. Does nothing without a start. */
+bool daemonize_ready(GError **error);
+
+/* SIGTERM, SIGINT and SIGHUP: one line on stderr, then ended() on the main loop. */
+bool signals_watch(void (*ended)(void *opaque), void *opaque, GError **error);
+
+#endif

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The board's wiring.  ISA interrupts go to the 8259s and the I/O APIC alike (KVM's
+ * default routing); a line that several devices share is high while one of them
+ * asserts it.
+ */
+#include "q35.h"
+
+#include "acpi.h"
+#include "acpi_pm.h"
+#include "config.h"
+#include "i8042.h"
+#include "layout.h"
+#include "pci.h"
+#include "rtc.h"
+#include "serial.h"
+
+#include <string.h>
+
+enum { GSI_RTC = 8, NR_GSIS = 24, MAX_SOURCES = 32 };
+
+struct q35 {
+    struct kvm_vm *vm;
+    struct bus *bus;
+    struct serial *serials[MACHINE_MAX_SERIALS];
+    struct rtc *rtc;
+    struct acpi_pm *pm;
+    struct i8042 *kbc;
+    struct pci_bus *pci;
+    struct pci_function host_bridge, isa_bridge;
+    /* Interrupt lines: who drives which, and which of them do. */
+    unsigned nr_sources;
+    uint8_t source_gsi[MAX_SOURCES];
+    uint32_t asserted[NR_GSIS];
+};
+
+/* --- Interrupts --- */
+
+static void set_line(void *opaque, unsigned source, bool level)
+{
+    struct q35 *board = opaque;
+    unsigned gsi = board->source_gsi[source];
+    uint32_t *asserted = &board->asserted[gsi], before = *asserted;
+    struct kvm_irq_level line = { .irq = gsi };
+
+    if (level)
+        *asserted |= 1u << source;
+    else
+        *asserted &= ~(1u << source);
+    line.level = *asserted != 0;
+    if ((before != 0) != (*asserted != 0))
+        kvm_vm_ioctl(board->vm, KVM_IRQ_LINE, &line);
+}
+
+static struct irq new_line(struct q35 *board, unsigned gsi)
+{
+    unsigned source = board->nr_sources++;
+
+    g_assert(source < MAX_SOURCES && gsi < NR_GSIS);
+    board->source_gsi[source] = gsi;
+    return (struct irq){ .set = set_line, .opaque = board, .line = source };
+}
+
+/* --- PCI functions that are part of the board --- */
+
+enum {
+    VENDOR_INTEL = 0x8086, DEVICE_Q35_HOST = 0x29c0, DEVICE_ICH9_LPC = 0x2918,
+    CLASS_HOST_BRIDGE = 0x0600, CLASS_ISA_BRIDGE = 0x0601,
+    COMMAND_IO_MEMORY_MASTER = 7,
+    SUBSYSTEM_QEMU_VENDOR = 0x1af4, SUBSYSTEM_QEMU = 0x1100,    /* what drivers' quirks expect */
+    HOST_PCIEXBAR = 0x60,
+    LPC_PMBASE = 0x40, LPC_ACPI_CNTL = 0x44, LPC_ACPI_ENABLE = 0x80,
+};
+
+static void init_function(struct pci_function *f, const char *name, uint8_t devfn,
+                          uint16_t device, uint16_t class)
+{
+    f->name = name;
+    f->devfn = devfn;
+    pci_set16(f->config, PCI_VENDOR, VENDOR_INTEL);
+    pci_set16(f->config, PCI_DEVICE, device);
+    pci_set16(f->config, PCI_COMMAND, COMMAND_IO_MEMORY_MASTER);
+    f->config[PCI_REVISION] = 2;
+    pci_set16(f->config, PCI_CLASS, class);
+    pci_set16(f->config, PCI_SUBSYSTEM_VENDOR, SUBSYSTEM_QEMU_VENDOR);
+    pci_set16(f->config, PCI_SUBSYSTEM, SUBSYSTEM_QEMU);
+    pci_set16(f->writable, PCI_COMMAND, 0x0546);
+    f->writable[PCI_INTERRUPT_LINE] = 0xff;
+}
+
+static void add_pci_functions(struct q35 *board)
+{
+    init_function(&board->host_bridge, "q35-host", PCI_DEVFN(0, 0), DEVICE_Q35_HOST,
+                  CLASS_HOST_BRIDGE);
+    pci_set32(board->host_bridge.config, HOST_PCIEXBAR, LAYOUT_ECAM | 1);
+    pci_add(board->pci, &board->host_bridge);
+
+    init_function(&board->isa_bridge, "ich9-lpc", PCI_DEVFN(31, 0), DEVICE_ICH9_LPC,
+                  CLASS_ISA_BRIDGE);
+    pci_set32(board->isa_bridge.config, LPC_PMBASE, ACPI_PM_BASE | 1);
+    board->isa_bridge.config[LPC_ACPI_CNTL] = LPC_ACPI_ENABLE;
+    pci_add(board->pci, &board->isa_bridge);
+}
+
+/* --- The board --- */
+
+static bool add_serials(struct q35 *board, unsigned nr)
+{
+    for (unsigned i = 0; i < nr; i++) {
+        struct irq irq = new_line(board, acpi_serials[i].irq);
+
+        board->serials[i] = serial_new(board->bus, acpi_serials[i].port, &irq);
+        if (!board->serials[i])
+            return false;
+    }
+    return true;
+}
+
+bool q35_connect_serial(struct q35 *board, unsigned index, struct chardev *chr, GError **error)
+{
+    return serial_connect(board->serials[index], chr, error);
+}
+
+struct q35 *q35_new(struct kvm_vm *vm, const struct power_ops *power, unsigned nr_serials)
+{
+    struct q35 *board = g_new0(struct q35, 1);
+    struct irq sci, rtc;
+
+    board->vm = vm;
+    board->bus = bus_new();
+    sci = new_line(board, ACPI_SCI);
+    rtc = new_line(board, GSI_RTC);
+    board->pci = pci_bus_new(board->bus, LAYOUT_ECAM, power);
+    board->pm = acpi_pm_new(board->bus, &sci, power);
+    board->rtc = rtc_new(board->bus, &rtc);
+    board->kbc = i8042_new(board->bus, power);
+    if (!board->pci || !board->pm || !board->rtc || !board->kbc ||
+        !add_serials(board, nr_serials)) {
+        q35_free(board);
+        return NULL;
+    }
+    add_pci_functions(board);
+    return board;
+}
+
+void q35_free(struct q35 *board)
+{
+    if (!board)
+        return;
+    for (size_t i = 0; i < G_N_ELEMENTS(board->serials); i++)
+        serial_free(board->serials[i]);
+    i8042_free(board->kbc);
+    rtc_free(board->rtc);
+    acpi_pm_free(board->pm);
+    pci_bus_free(board->pci);
+    bus_free(board->bus);
+    g_free(board);
+}
+
+struct bus *q35_bus(struct q35 *board)
+{
+    return board->bus;
+}
+
+void q35_reset(struct q35 *board)
+{
+    bus_lock(board->bus);
+    for (size_t i = 0; i < G_N_ELEMENTS(board->serials); i++) {
+        if (board->serials[i])
+            serial_reset(board->serials[i]);
+    }
+    i8042_reset(board->kbc);
+    rtc_reset(board->rtc);
+    acpi_pm_reset(board->pm);
+    pci_bus_reset(board->pci);
+    bus_unlock(board->bus);
+}
+
+void q35_power_button(struct q35 *board)
+{
+    bus_lock(board->bus);
+    acpi_pm_power_button(board->pm);
+    bus_unlock(board->bus);
+}
