@@ -212,6 +212,8 @@ static inline void flat_enter(struct flat_machine *m, enum flat_mode mode, unsig
     uint32_t ar = SEG_AR_P | SEG_AR_S | cpl << SEG_AR_DPL_SHIFT | 3;
     uint32_t width = mode == FLAT_16 ? 0 : SEG_AR_DB;
 
+    cpu->cr0 = 0x10;            /* ET */
+    cpu->cr3 = cpu->cr4 = cpu->efer = 0;
     if (mode == FLAT_REAL) {
         for (unsigned i = SEG_ES; i <= SEG_GS; i++)
             cpu->seg[i] = (struct cpu_segment){ .limit = 0xffff, .ar = SEG_AR_P | SEG_AR_S | 3 };

@@ -79,6 +79,7 @@ void cpu_reset(struct cpu *cpu)
 void cpu_state_replaced(struct cpu *cpu)
 {
     cpu_update_mode(cpu);
+    cpu->pdptr_stale = true;
     tlb_flush_all(cpu);
     debug_update(cpu);
 }

@@ -224,6 +224,7 @@ struct cpu {
     uint64_t cr0, cr2, cr3, cr4, xcr0;
     uint64_t dr[8];             /* 4 and 5 unused */
     uint64_t pdptr[4];          /* PAE paging's four entries, loaded with CR3 */
+    bool pdptr_stale;           /* cpu_state_replaced(): to be loaded when next needed */
 
     uint64_t efer, star, lstar, cstar, sfmask, kernel_gs_base;
     uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
@@ -328,7 +329,8 @@ void cpu_set_rflags(struct cpu *cpu, uint64_t rflags);
 
 /*
  * After user space replaced segments, control registers or EFER: recompute what
- * is derived and drop every translation.
+ * is derived and drop every translation.  PAE paging's entries are loaded anew
+ * unless the caller, who has them, sets pdptr and clears pdptr_stale afterwards.
  */
 void cpu_state_replaced(struct cpu *cpu);
 

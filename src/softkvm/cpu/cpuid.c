@@ -6,6 +6,8 @@
  * Family, model and stepping are those of an in-order Atom: guests know that it
  * doesn't speculate and leave out what they do against speculation, of which a
  * processor in software has none either.
+ *
+ * x2APIC and TSC_ADJUST are the machine's to provide, through cpu_ops.
  */
 #include "cpu.h"
 
@@ -23,7 +25,7 @@ enum {
 /* Leaf 1. */
 enum {
     ECX_SSE3 = 0, ECX_SSSE3 = 9, ECX_CX16 = 13, ECX_SSE4_1 = 19, ECX_SSE4_2 = 20,
-    ECX_POPCNT = 23, ECX_XSAVE = 26, ECX_RDRAND = 30, ECX_HYPERVISOR = 31,
+    ECX_X2APIC = 21, ECX_POPCNT = 23, ECX_XSAVE = 26, ECX_RDRAND = 30, ECX_HYPERVISOR = 31,
     EDX_FPU = 0, EDX_VME = 1, EDX_DE = 2, EDX_PSE = 3, EDX_TSC = 4, EDX_MSR = 5, EDX_PAE = 6,
     EDX_MCE = 7, EDX_CX8 = 8, EDX_APIC = 9, EDX_SEP = 11, EDX_MTRR = 12, EDX_PGE = 13,
     EDX_MCA = 14, EDX_CMOV = 15, EDX_PAT = 16, EDX_PSE36 = 17, EDX_CLFSH = 19, EDX_MMX = 23,
@@ -32,7 +34,8 @@ enum {
 
 #define LEAF_1_ECX                                                                      \
     (BIT(ECX_SSE3) | BIT(ECX_SSSE3) | BIT(ECX_CX16) | BIT(ECX_SSE4_1) | BIT(ECX_SSE4_2) | \
-     BIT(ECX_POPCNT) | BIT(ECX_XSAVE) | BIT(ECX_RDRAND) | BIT(ECX_HYPERVISOR))
+     BIT(ECX_X2APIC) | BIT(ECX_POPCNT) | BIT(ECX_XSAVE) | BIT(ECX_RDRAND) |             \
+     BIT(ECX_HYPERVISOR))
 #define LEAF_1_EDX                                                                      \
     (BIT(EDX_FPU) | BIT(EDX_VME) | BIT(EDX_DE) | BIT(EDX_PSE) | BIT(EDX_TSC) | BIT(EDX_MSR) | \
      BIT(EDX_PAE) | BIT(EDX_MCE) | BIT(EDX_CX8) | BIT(EDX_APIC) | BIT(EDX_SEP) |        \
@@ -40,8 +43,8 @@ enum {
      BIT(EDX_PSE36) | BIT(EDX_CLFSH) | BIT(EDX_MMX) | BIT(EDX_FXSR) | BIT(EDX_SSE) |    \
      BIT(EDX_SSE2))
 
-/* Leaf 7: FSGSBASE, SMEP, ERMS, RDSEED, SMAP; UMIP, RDPID; FSRM, ARCH_CAPABILITIES. */
-#define LEAF_7_EBX (BIT(0) | BIT(7) | BIT(9) | BIT(18) | BIT(20))
+/* Leaf 7: FSGSBASE, TSC_ADJUST, SMEP, ERMS, RDSEED, SMAP; UMIP, RDPID; FSRM, ARCH_CAPABILITIES. */
+#define LEAF_7_EBX (BIT(0) | BIT(1) | BIT(7) | BIT(9) | BIT(18) | BIT(20))
 #define LEAF_7_ECX (BIT(2) | BIT(22))
 #define LEAF_7_EDX (BIT(4) | BIT(29))
 

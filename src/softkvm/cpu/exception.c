@@ -312,7 +312,8 @@ enum cpu_status exception_deliver(struct cpu *cpu)
         bool hard = !cpu->event.soft && !cpu->event.external;
         struct delivery d = {
             .vector = cpu->event.vector, .soft = cpu->event.soft,
-            .has_error = cpu->event.has_error && mode_protected(cpu), .error = cpu->event.error,
+            .has_error = hard && cpu->event.has_error && mode_protected(cpu),
+            .error = cpu->event.error,
             .rip = cpu->regs[REG_RIP], .resume = hard && is_fault(cpu->event.vector),
         };
         enum cpu_status status = interrupt_deliver(cpu, &d);

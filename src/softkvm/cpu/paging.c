@@ -164,6 +164,22 @@ static struct paging paging_form(const struct cpu *cpu)
     return (struct paging){ 2, 4, 10, cpu->cr3 & BITS(31, 12) };
 }
 
+/* PAE paging: the table that the processor's own copy of the top level names. */
+static enum cpu_status pdptr_table(struct cpu *cpu, uint64_t addr, uint64_t *table)
+{
+    uint64_t pdptr;
+
+    if (cpu->pdptr_stale) {
+        enum cpu_status status = mmu_load_pdptrs(cpu, cpu->cr3);
+
+        if (status != CPU_OK)
+            return status;
+    }
+    pdptr = cpu->pdptr[(addr >> 30) & 3];
+    *table = pdptr & BITS(51, 12);
+    return pdptr & PTE_P ? CPU_OK : CPU_FAULT;
+}
+
 /*
  * Read the entries for addr from the top down.  *ret_error: the P and RSVD bits
  * of the error code where this returns CPU_FAULT.
@@ -178,11 +194,10 @@ static enum cpu_status descend(struct cpu *cpu, const struct paging *p, uint64_t
     *t = (struct translation){ .writable = true, .user = true, .executable = true };
     *ret_error = 0;
     if (!cpu->long_mode && p->entry_size == 8) {
-        uint64_t pdptr = cpu->pdptr[(addr >> 30) & 3];
+        enum cpu_status status = pdptr_table(cpu, addr, &table);
 
-        if (!(pdptr & PTE_P))
-            return CPU_FAULT;
-        table = pdptr & BITS(51, 12);
+        if (status != CPU_OK)
+            return status;
     }
     for (level = p->levels; ; level--, shift -= p->index_bits) {
         uint64_t index = (addr >> shift) & ((1u << p->index_bits) - 1);
@@ -305,5 +320,6 @@ enum cpu_status mmu_load_pdptrs(struct cpu *cpu, uint64_t cr3)
     }
     for (unsigned i = 0; i < 4; i++)
         cpu->pdptr[i] = entries[i];
+    cpu->pdptr_stale = false;
     return CPU_OK;
 }
