@@ -25,7 +25,7 @@ enum {
 /* Leaf 1. */
 enum {
     ECX_SSE3 = 0, ECX_SSSE3 = 9, ECX_CX16 = 13, ECX_SSE4_1 = 19, ECX_SSE4_2 = 20,
-    ECX_X2APIC = 21, ECX_POPCNT = 23, ECX_XSAVE = 26, ECX_RDRAND = 30, ECX_HYPERVISOR = 31,
+    ECX_X2APIC = 21, ECX_MOVBE = 22, ECX_POPCNT = 23, ECX_XSAVE = 26, ECX_RDRAND = 30, ECX_HYPERVISOR = 31,
     EDX_FPU = 0, EDX_VME = 1, EDX_DE = 2, EDX_PSE = 3, EDX_TSC = 4, EDX_MSR = 5, EDX_PAE = 6,
     EDX_MCE = 7, EDX_CX8 = 8, EDX_APIC = 9, EDX_SEP = 11, EDX_MTRR = 12, EDX_PGE = 13,
     EDX_MCA = 14, EDX_CMOV = 15, EDX_PAT = 16, EDX_PSE36 = 17, EDX_CLFSH = 19, EDX_MMX = 23,
@@ -34,8 +34,8 @@ enum {
 
 #define LEAF_1_ECX                                                                      \
     (BIT(ECX_SSE3) | BIT(ECX_SSSE3) | BIT(ECX_CX16) | BIT(ECX_SSE4_1) | BIT(ECX_SSE4_2) | \
-     BIT(ECX_X2APIC) | BIT(ECX_POPCNT) | BIT(ECX_XSAVE) | BIT(ECX_RDRAND) |             \
-     BIT(ECX_HYPERVISOR))
+     BIT(ECX_X2APIC) | BIT(ECX_MOVBE) | BIT(ECX_POPCNT) | BIT(ECX_XSAVE) |              \
+     BIT(ECX_RDRAND) | BIT(ECX_HYPERVISOR))
 #define LEAF_1_EDX                                                                      \
     (BIT(EDX_FPU) | BIT(EDX_VME) | BIT(EDX_DE) | BIT(EDX_PSE) | BIT(EDX_TSC) | BIT(EDX_MSR) | \
      BIT(EDX_PAE) | BIT(EDX_MCE) | BIT(EDX_CX8) | BIT(EDX_APIC) | BIT(EDX_SEP) |        \
@@ -48,8 +48,8 @@ enum {
 #define LEAF_7_ECX (BIT(2) | BIT(22))
 #define LEAF_7_EDX (BIT(4) | BIT(29))
 
-/* Leaf 80000001: LAHF; SYSCALL, NX, 1 GiB pages, RDTSCP, LM. */
-#define EXTENDED_ECX BIT(0)
+/* Leaf 80000001: LAHF, PREFETCHW; SYSCALL, NX, 1 GiB pages, RDTSCP, LM. */
+#define EXTENDED_ECX (BIT(0) | BIT(8))
 #define EXTENDED_EDX (BIT(11) | BIT(20) | BIT(26) | BIT(27) | BIT(29))
 
 /* The registers are filled from EAX on, as table columns. */
