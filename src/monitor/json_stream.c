@@ -579,7 +579,7 @@ static size_t string_bytes(struct json_stream *s, const uint8_t *data, size_t si
     }
     if (done)
         token_done(s);
-    else if (n < size)          /* a byte that no string holds */
+    else if (n < size && data[n] != 0xff)   /* no string holds it (0xFF: json_stream_feed()) */
         stray_error(s, (const char *)&data[n], 1);
     return n;
 }

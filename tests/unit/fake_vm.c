@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "fake_vm.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* --- Run state --- */
+
+static bool running = true;
+static GString *asked;
+
+static void note(const char *what)
+{
+    if (!asked)
+        asked = g_string_new(NULL);
+    g_string_append_printf(asked, "%s%s", asked->len ? " " : "", what);
+}
+
+char *fake_vm_take_log(void)
+{
+    char *text = asked ? g_string_free(asked, FALSE) : g_strdup("");
+
+    asked = NULL;
+    return text;
+}
+
+static const char *fake_status(void *opaque)
+{
+    return running ? "running" : "paused";
+}
+
+static void fake_stop(void *opaque)
+{
+    note("stop");
+    if (running)
+        monitor_event("STOP", NULL);
+    running = false;
+}
+
+static bool fake_cont(void *opaque, GError **error)
+{
+    note("cont");
+    if (!running)
+        monitor_event("RESUME", NULL);
+    running = true;
+    return true;
+}
+
+static struct json_object *cause(const char *reason)
+{
+    struct json_object *data = json_object_new_object();
+
+    json_object_object_add(data, "guest", json_object_new_boolean(0));
+    json_object_object_add(data, "reason", json_object_new_string(reason));
+    return data;
+}
+
+static void fake_system_reset(void *opaque)
+{
+    note("reset");
+    monitor_event("RESET", cause("host-qmp-system-reset"));
+}
+
+static void fake_powerdown(void *opaque)
+{
+    note("powerdown");
+    monitor_event("POWERDOWN", NULL);
+}
+
+static void fake_quit(void *opaque)
+{
+    note("quit");
+    monitor_event("SHUTDOWN", cause("host-qmp-quit"));
+}
+
+/* --- vCPUs --- */
+
+struct kvm_vcpu {
+    unsigned index, holds;
+};
+
+static struct kvm_vcpu cpus[2] = { { 0 }, { 1 } };
+
+static unsigned fake_cpu_count(void *opaque)
+{
+    return 2;
+}
+
+static struct kvm_vcpu *fake_cpu(void *opaque, unsigned index)
+{
+    return &cpus[index];
+}
+
+bool fake_vm_holds(void)
+{
+    return cpus[0].holds || cpus[1].holds;
+}
+
+void kvm_vcpu_hold(struct kvm_vcpu *vcpu)
+{
+    vcpu->holds++;
+}
+
+void kvm_vcpu_release(struct kvm_vcpu *vcpu)
+{
+    vcpu->holds--;
+}
+
+int kvm_vcpu_thread_id(const struct kvm_vcpu *vcpu)
+{
+    return 1000 + (int)vcpu->index;
+}
+
+int kvm_vcpu_ioctl(struct kvm_vcpu *vcpu, unsigned long request, void *arg)
+{
+    if (!vcpu->holds)
+        return -EBUSY;          /* the real one would wait for the guest to exit */
+    if (request == KVM_NMI) {
+        note("nmi");
+        return 0;
+    }
+    if (request == KVM_GET_REGS) {
+        *(struct kvm_regs *)arg = (struct kvm_regs){
+            .rax = 0x1234, .rip = 0xffffffff81000000, .rflags = 0x246 };
+        return 0;
+    }
+    if (request == KVM_GET_SREGS) {
+        *(struct kvm_sregs *)arg = (struct kvm_sregs){
+            .cs = { .selector = 0x10, .limit = 0xffffffff, .type = 11, .s = 1, .present = 1,
+                    .l = 1, .g = 1 },
+            .cr0 = 0x80050033, .efer = 0xd01 };
+        return 0;
+    }
+    return -EINVAL;
+}
+
+int kvm_vm_check_extension(struct kvm_vm *vm, unsigned cap)
+{
+    return cap == KVM_CAP_USER_NMI;
+}
+
+/* --- Memory --- */
+
+struct ram_block {
+    const char *name;
+    uint64_t size;
+    bool attributes, readonly;
+};
+
+static struct ram_block blocks[] = {
+    { "m0", 0x4000000, true, false }, { "pc.bios", 0x20000, false, true },
+};
+
+GPtrArray *memory_blocks(struct memory *mem)
+{
+    GPtrArray *list = g_ptr_array_new();
+
+    g_ptr_array_add(list, &blocks[0]);
+    g_ptr_array_add(list, &blocks[1]);
+    return list;
+}
+
+const char *ram_block_name(const struct ram_block *block)
+{
+    return block->name;
+}
+
+uint64_t ram_block_size(const struct ram_block *block)
+{
+    return block->size;
+}
+
+void *ram_block_host(const struct ram_block *block)
+{
+    return (void *)0x7f0000000000;
+}
+
+bool ram_block_has_attributes(const struct ram_block *block)
+{
+    return block->attributes;
+}
+
+bool ram_block_readonly(const struct ram_block *block)
+{
+    return block->readonly;
+}
+
+GArray *ram_block_attributes(struct ram_block *block)
+{
+    static const struct attr_range ranges[] = {
+        { 0, 0x100000, true, true }, { 0x100000, 0x3f00000, false, false },
+    };
+    GArray *list = g_array_new(FALSE, FALSE, sizeof(ranges[0]));
+
+    g_array_append_vals(list, ranges, 2);
+    return list;
+}
+
+/* Every object is a backend here. */
+struct memory_backend *memory_backend_from_object(struct object *obj)
+{
+    return (struct memory_backend *)obj;
+}
+
+struct json_object *memory_backend_describe(const struct memory_backend *backend)
+{
+    return json_tokener_parse("{\"id\": \"m0\", \"size\": 67108864, \"merge\": true,"
+                              " \"dump\": true, \"prealloc\": false, \"share\": false,"
+                              " \"reserve\": true, \"host-nodes\": [], \"policy\": \"default\"}");
+}
+
+/* An object type, so that object-add has something to make. */
+struct fake_object {
+    struct object obj;
+    uint64_t size;
+};
+
+static const struct property fake_properties[] = {
+    { "size", PROP_SIZE, offsetof(struct fake_object, size), .required = true }, { NULL },
+};
+
+static const struct object_type fake_type = {
+    .name = "memory-backend-ram", .help = "a fake", .size = sizeof(struct fake_object),
+    .properties = (const struct property *const[]){ fake_properties, NULL },
+};
+
+void fake_vm_reset(void)
+{
+    object_type_register(&fake_type);
+    object_delete_all();
+    running = true;
+    g_free(fake_vm_take_log());
+}
+
+static const struct kvm_driver driver = { .name = "soft", .description = "a fake" };
+static struct kvm_vm kvm = { .driver = &driver, .regime = KVM_ATTRIBUTES_GUEST_MEMFD };
+
+const struct monitor_vm fake_vm = {
+    .kvm = &kvm, .status = fake_status, .stop = fake_stop, .cont = fake_cont,
+    .reset = fake_system_reset, .powerdown = fake_powerdown, .quit = fake_quit,
+    .cpu_count = fake_cpu_count, .cpu = fake_cpu, .name = "vm one",
+};

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The command table itself: rows are complete and don't clash, results are what
+ * the schema promises, the schema hangs together; and what people see.
+ */
+#include "command.h"
+#include "fake_vm.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static int setup(void **state)
+{
+    fake_vm_reset();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    object_delete_all();
+    g_free(fake_vm_take_log());
+    return 0;
+}
+
+static void for_each(void (*fn)(const struct command *cmd))
+{
+    for (size_t t = 0; command_tables[t]; t++) {
+        for (const struct command *cmd = command_tables[t]; cmd->run; cmd++)
+            fn(cmd);
+    }
+}
+
+static void check_row(const struct command *cmd)
+{
+    assert_true(cmd->qmp || cmd->hmp);
+    assert_non_null(cmd->help);
+    assert_true(*cmd->help && !strchr(cmd->help, '\n'));
+    if (cmd->qmp)
+        assert_ptr_equal(command_find_qmp(cmd->qmp), cmd);
+    if (cmd->hmp) {
+        g_auto(GStrv) names = g_strsplit(cmd->hmp, "|", -1);
+
+        for (char **name = names; *name; name++)
+            assert_ptr_equal(command_find_hmp(*name), cmd);
+        /* What can be typed is shown, and the other way round. */
+        assert_true((cmd->args != NULL) == (cmd->params != NULL) ||
+                    strcmp(cmd->hmp, "info") == 0);
+        assert_true(!cmd->ret || cmd->print || cmd->ret == &type_text);
+    }
+}
+
+static void test_rows_are_complete(void **state)
+{
+    for_each(check_row);
+}
+
+static bool needs_args(const struct command *cmd)
+{
+    for (const struct schema_member *m = cmd->args ? cmd->args->members : NULL; m && m->name; m++) {
+        if (!m->optional)
+            return true;
+    }
+    return false;
+}
+
+static void run_row(const struct command *cmd)
+{
+    unsigned cpu = 0;
+    struct monitor_ctx ctx = { .vm = &fake_vm, .cpu = &cpu };
+    struct json_object *ret = NULL;
+    g_autoptr(GError) error = NULL;
+    GString *text;
+
+    if (needs_args(cmd) || (cmd->qmp && strcmp(cmd->qmp, "qmp_capabilities") == 0))
+        return;
+    assert_true(command_run(cmd, &ctx, NULL, &ret, &error));
+    if (!schema_check(cmd->ret ? cmd->ret : &schema_empty, "return", ret, &error))
+        fail_msg("%s: %s", cmd->qmp ? cmd->qmp : cmd->hmp, error->message);
+    text = g_string_new(NULL);
+    if (cmd->print)
+        cmd->print(&ctx, ret, text);
+    assert_true(text->len == 0 || text->str[text->len - 1] == '\n');
+    g_string_free(text, TRUE);
+    json_object_put(ret);
+}
+
+static void test_results_are_what_the_schema_says(void **state)
+{
+    g_free(monitor_hmp_run(&fake_vm, "object_add memory-backend-ram,id=m0,size=64M"));
+    for_each(run_row);
+}
+
+/* --- query-qmp-schema --- */
+
+static struct json_object *schema_entry(struct json_object *schema, const char *name)
+{
+    for (size_t i = 0; i < json_object_array_length(schema); i++) {
+        struct json_object *entry = json_object_array_get_idx(schema, i);
+
+        if (strcmp(json_text(entry, "name"), name) == 0)
+            return entry;
+    }
+    return NULL;
+}
+
+static void check_reference(struct json_object *schema, struct json_object *holder,
+                            const char *member)
+{
+    const char *type = json_text(holder, member);
+
+    if (type && !schema_entry(schema, type))
+        fail_msg("%s: no type %s", json_object_to_json_string(holder), type);
+}
+
+static void test_schema_hangs_together(void **state)
+{
+    static const char *const references[] = { "arg-type", "ret-type", "element-type" };
+    struct json_object *schema = NULL, *members;
+    unsigned cpu = 0;
+    struct monitor_ctx ctx = { .vm = &fake_vm, .cpu = &cpu };
+
+    assert_true(command_run(command_find_qmp("query-qmp-schema"), &ctx, NULL, &schema, NULL));
+    for (size_t i = 0; i < json_object_array_length(schema); i++) {
+        struct json_object *entry = json_object_array_get_idx(schema, i);
+        const char *meta = json_text(entry, "meta-type");
+
+        assert_ptr_equal(schema_entry(schema, json_text(entry, "name")), entry);
+        for (size_t r = 0; r < G_N_ELEMENTS(references); r++)
+            check_reference(schema, entry, references[r]);
+        if (strcmp(meta, "object") != 0)
+            continue;
+        json_object_object_get_ex(entry, "members", &members);
+        for (size_t m = 0; m < json_object_array_length(members); m++)
+            check_reference(schema, json_object_array_get_idx(members, m), "type");
+    }
+    assert_non_null(schema_entry(schema, "x-query-ramblock-attributes"));
+    assert_non_null(schema_entry(schema, "SHUTDOWN"));
+    assert_string_equal(json_text(schema_entry(schema, "int"), "json-type"), "int");
+    json_object_put(schema);
+}
+
+/* --- For people --- */
+
+static const struct {
+    const char *line, *output;
+} lines[] = {
+    { "", "" },
+    { "   ", "" },
+    { "# a comment", "" },
+    { "nosuch", "unknown command: 'nosuch'\n" },
+    { "info nosuch", "unknown command: 'info nosuch'\n" },
+    { "info status", "VM status: running\n" },
+    { "  info   status  ", "VM status: running\n" },
+    { "info status x", "status: extraneous characters at the end of line\n"
+                       "Try \"help info status\" for more information\n" },
+    { "s", "" },
+    { "info status", "VM status: paused\n" },
+    { "c", "" },
+    { "stop 1", "stop|s: extraneous characters at the end of line\n"
+                "Try \"help stop\" for more information\n" },
+    { "help stop", "stop|s  -- stop emulation\n" },
+    { "help info kvm", "info kvm  -- show the KVM in use and how it keeps memory private\n" },
+    { "help nosuch", "unknown command: 'nosuch'\n" },
+    { "info name", "vm one\n" },
+    { "info uuid", "00000000-0000-0000-0000-000000000000\n" },
+    { "info version", "10.2.0 (cloister " CLOISTER_VERSION ")\n" },
+    { "info kvm", "kvm support: enabled\ndriver: soft (a fake)\n"
+                  "private memory: attributes per guest_memfd, converted in place\n" },
+    { "info cpus", "* CPU #0: thread_id=1000\n  CPU #1: thread_id=1001\n" },
+    { "cpu", "unexpected end of expression\nTry \"help cpu\" for more information\n" },
+    { "cpu x", "invalid char 'x' in expression\nTry \"help cpu\" for more information\n" },
+    { "cpu 99999999999999999999", "number too large\nTry \"help cpu\" for more information\n" },
+    { "cpu 2", "Error: invalid CPU index\n" },
+    { "cpu -1", "Error: invalid CPU index\n" },
+    { "cpu 1", "" },
+    { "info memory_size_summary", "base memory: 67108864\n" },
+    { "object_add", "object_add: string expected\nTry \"help object_add\" for more information\n" },
+    { "object_add nosuch,id=x", "Error: Parameter 'qom-type' does not accept value 'nosuch'\n" },
+    { "object_add memory-backend-ram,id=m0,size=1X",
+      "Error: Parameter 'size' expects a size value\n" },
+    { "object_add memory-backend-ram,id=m0,size=64M", "" },
+    { "qom-list /objects", "type (string)\nm0 (child<memory-backend-ram>)\n" },
+    { "qom-get /objects/m0 size", "67108864\n" },
+    { "qom-get \"/objects/m0\" type", "\"memory-backend-ram\"\n" },
+    { "qom-get \"unfinished", "qom-get: string expected\n"
+                              "Try \"help qom-get\" for more information\n" },
+    { "info memdev", "memory backend: m0\n  size:  67108864\n  merge: true\n  dump: true\n"
+                     "  prealloc: false\n  share: false\n  reserve: true\n  policy: default\n"
+                     "  host nodes: \n\n" },
+    { "object_del m0", "" },
+    { "info memdev", "\n" },
+    { "info ramblock-attributes", "m0:\n"
+      "  0x0000000000000000-0x00000000000fffff shared+populated\n"
+      "  0x0000000000100000-0x0000000003ffffff private-populated\n" },
+    { "info ramblock",
+      "              Block Name    PSize              Offset               Used"
+      "              Total                HVA  RO\n"
+      "                      m0    4 KiB  0x0000000000000000 0x0000000004000000"
+      " 0x0000000004000000 0x00007f0000000000  rw\n"
+      "                 pc.bios    4 KiB  0x0000000004000000 0x0000000000020000"
+      " 0x0000000000020000 0x00007f0000000000  ro\n" },
+    { "info registers 7", "Error: CPU#7 not available\n" },
+    { "info registers -a 1 2", "registers: extraneous characters at the end of line\n"
+                               "Try \"help info registers\" for more information\n" },
+    { "nmi", "" },
+};
+
+static void test_lines(void **state)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(lines); i++) {
+        g_autofree char *out = monitor_hmp_run(&fake_vm, lines[i].line);
+
+        if (strcmp(out, lines[i].output) != 0)
+            fail_msg("%s\ngot\n%swanted\n%s", lines[i].line, out, lines[i].output);
+    }
+    assert_false(fake_vm_holds());
+}
+
+static void test_registers(void **state)
+{
+    g_autofree char *one = monitor_hmp_run(&fake_vm, "info registers");
+    g_autofree char *all = monitor_hmp_run(&fake_vm, "info registers -a");
+
+    assert_true(g_str_has_prefix(one, "\nCPU#0\nRAX=0000000000001234 RBX=0000000000000000 "));
+    assert_non_null(strstr(one, "RIP=ffffffff81000000 RFL=00000246 [---Z-P-] CPL=0"));
+    assert_non_null(strstr(one, "CS =0010 0000000000000000 ffffffff 00a09b00 DPL=0 CS64 [-RA]"));
+    assert_non_null(strstr(one, "CR0=80050033"));
+    assert_non_null(strstr(all, "\nCPU#1\n"));
+    assert_null(strstr(one, "CPU#1"));
+}
+
+static void test_help_lists_every_command(void **state)
+{
+    g_autofree char *help = monitor_hmp_run(&fake_vm, "help");
+    g_autofree char *info = monitor_hmp_run(&fake_vm, "info");
+
+    assert_non_null(strstr(help, "cont|c  -- resume emulation\n"));
+    assert_null(strstr(help, "info status"));
+    assert_non_null(strstr(info, "info status  -- show the current VM status\n"));
+    assert_null(strstr(info, "cont"));
+}
+
+#define TEST(name_) cmocka_unit_test_setup_teardown(name_, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_rows_are_complete), TEST(test_results_are_what_the_schema_says),
+        TEST(test_schema_hangs_together), TEST(test_lines), TEST(test_registers),
+        TEST(test_help_lists_every_command),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
