@@ -99,6 +99,8 @@ size_t chardev_input_room(struct chardev *chr);
 void chardev_input(struct chardev *chr, const uint8_t *data, size_t size);
 /* Hand over what was typed ahead. */
 void chardev_input_flush(struct chardev *chr);
+/* Something is typed ahead that the front end with the focus hasn't taken. */
+bool chardev_input_pending(const struct chardev *chr);
 void chardev_set_focus(struct chardev *chr, unsigned slot);
 
 /* --- chardev_options.c --- */

@@ -125,6 +125,11 @@ void chardev_input_flush(struct chardev *chr)
     }
 }
 
+bool chardev_input_pending(const struct chardev *chr)
+{
+    return chr->n_slots && chr->slots[chr->focus].typed_size;
+}
+
 static void mux_byte(struct chardev *chr, uint8_t byte)
 {
     struct chardev_slot *slot;

@@ -183,6 +183,18 @@ static void tcp_name(struct chardev *chr, int fd)
                                     chr->options.server ? ",server=on" : "");
 }
 
+/* getaddrinfo() takes larger numbers modulo 65536. */
+static bool port_fits(const char *port, GError **error)
+{
+    char *end;
+    guint64 number = g_ascii_strtoull(port, &end, 10);
+
+    if (*end || end == port || number <= G_MAXUINT16)
+        return true;
+    error_set(error, "TCP port %s is larger than 65535", port);
+    return false;
+}
+
 static bool tcp_open(struct chardev *chr, GError **error)
 {
     const struct chardev_options *opt = &chr->options;
@@ -190,8 +202,11 @@ static bool tcp_open(struct chardev *chr, GError **error)
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
                               .ai_flags = opt->server ? AI_PASSIVE : 0 };
     struct addrinfo *list;
-    int fd = -1, err = getaddrinfo(host, opt->port, &hints, &list);
+    int fd = -1, err;
 
+    if (!port_fits(opt->port, error))
+        return false;
+    err = getaddrinfo(host, opt->port, &hints, &list);
     if (err) {
         error_set(error, "address resolution failed for %s:%s: %s", host, opt->port,
                   gai_strerror(err));

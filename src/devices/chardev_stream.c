@@ -231,7 +231,7 @@ static bool drain_some(struct chardev *chr, bool *drained)
         queue_consume(chr, (size_t)n);
     else if (n < 0)
         note_failure(chr, (int)-n);
-    *drained = chr->congested && chr->queue_size <= CHARDEV_QUEUE_MAX / 4;
+    *drained = chr->connected && chr->congested && chr->queue_size <= CHARDEV_QUEUE_MAX / 4;
     if (*drained)
         chr->congested = false;
     more = chr->queue_size != 0;
@@ -366,7 +366,7 @@ void chardev_stream_update_input(struct chardev *chr)
     pthread_mutex_unlock(&chr->lock);
     chardev_input_flush(chr);
     want = chardev_input_room(chr) > 0;
-    if (want) {
+    if (want && !chardev_input_pending(chr)) {
         pthread_mutex_lock(&chr->lock);
         chr->input_stopped = false;
         pthread_mutex_unlock(&chr->lock);

@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -739,7 +740,7 @@ static void test_refusals(void **state)
           "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "too long" },
         { "tcp:nowhere", "a TCP address is [HOST]:PORT" },
         { "tcp::", "a TCP address is [HOST]:PORT" },
-        { "tcp::99999,server=on,wait=off", "" },
+        { "tcp::99999,server=on,wait=off", "TCP port 99999 is larger than 65535" },
         { "tcp:127.0.0.1:1", "Failed to connect to '127.0.0.1:1'" },
         { "file:", "no filename" },
         { "file:/nonexistent/f", "Could not open '/nonexistent/f'" },
