@@ -13,6 +13,7 @@ shift 2
 [ -e "$build/build.ninja" ] || meson setup "$build" "$@"
 ninja -C "$build"
 "$top/tools/guest/files.sh" "$build/guest"
+export TEST_SLOWER=5
 export ASAN_OPTIONS=detect_leaks=1:abort_on_error=1:handle_segv=0:allow_user_segv_handler=1
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""run.py [SECTION...]: run bare-metal guests as guests.cfg says, compare what they print.
+
+Exit status 0: all as expected; 1: not; 77: nothing could run, and why is printed.
+"""
+import argparse
+import configparser
+import os
+import re
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "..", "tools"))
+
+from cloister_vm import BACKENDS, Vm, VmError, protected        # noqa: E402
+
+BAD = re.compile(r"^(.*: FAILED|FAIL|unexpected .*)$", re.MULTILINE)
+KEY = "waiting for a key"
+DEFAULT_REGIMES = " ".join(BACKENDS) + " default"
+EXIT_SKIP = 77
+
+
+def machine(regime, memory):
+    """cloister's arguments for that kind of VM."""
+    if regime in BACKENDS:
+        return ["-accel", "soft"] + protected(regime, memory)
+    if regime == "default":
+        return ["-accel", "soft", "-machine", "q35,kvm-type=default", "-m", memory]
+    if regime == "kernel":
+        return ["-accel", "kvm", "-machine", "q35,kvm-type=default,memory-backend=mem0", "-m",
+                memory, "-object", f"memory-backend-guest-memfd,id=mem0,size={memory}"]
+    raise SystemExit(f"guests.cfg: no regime '{regime}'")
+
+
+def lines(text):
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def mismatch(console, expected):
+    """What of the expected lines is missing; None when all came, in order."""
+    bad = BAD.search(console)
+    if bad:
+        return f"the guest says '{bad.group()}'"
+    printed = iter(console.splitlines())
+    for pattern in expected:
+        if not any(re.fullmatch(pattern, line) for line in printed):
+            return f"no line '{pattern}' (in that place)"
+    return None
+
+
+def press_keys(vm, timeout):
+    """Until the guest ends: a key for each time that it asks."""
+    seen = 0
+    while True:
+        match = vm.wait_for(rf"^{KEY}$|^PASS$|^FAIL$", timeout, seen)
+        if match.group() != KEY:
+            return
+        seen = match.end()
+        vm.type("\n")
+
+
+def run(arguments, section, regime):
+    """None, or what is wrong."""
+    image = os.path.join(arguments.guests, section.get("image", section.name) + ".elf")
+    timeout = section.getint("timeout", 60) * arguments.slower
+    command = machine(regime, section.get("memory", "64M")) + [
+        "-smp", section.get("smp", "1"), "-kernel", image, "-no-reboot"]
+    if "append" in section:
+        command += ["-append", section["append"]]
+    with Vm(arguments.binary, command, qmp=False) as vm:
+        if arguments.verbose:
+            print(" ".join(vm.command))
+        try:
+            if section.getboolean("keys", False):
+                press_keys(vm, timeout)
+            status = vm.wait_end(timeout)
+        except VmError as error:
+            return str(error)
+        if arguments.verbose:
+            print(vm.console)
+        wrong = mismatch(vm.console, lines(section.get(f"expect.{regime}", section["expect"])))
+        if not wrong and status != section.getint("status", 0):
+            wrong = f"cloister's exit status is {status}"
+        return f"{wrong}\n--- console\n{vm.console}--- stderr\n{vm.errors()}" if wrong else None
+
+
+def skip_reason(regime):
+    if regime == "kernel" and not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return "no /dev/kvm that may be opened"
+    return None
+
+
+def run_section(arguments, section):
+    """Results of its regimes: 'ok', 'FAILED', 'skipped'."""
+    results = []
+    for regime in section.get("regimes", DEFAULT_REGIMES).split():
+        if arguments.regime and regime not in arguments.regime:
+            continue
+        start = time.monotonic()
+        skip = skip_reason(regime)
+        wrong = None if skip else run(arguments, section, regime)
+        result = "skipped" if skip else "FAILED" if wrong else "ok"
+        print(f"{section.name} {regime}: {result} ({time.monotonic() - start:.1f} s)", flush=True)
+        if skip or wrong:
+            print(skip or wrong, flush=True)
+        results.append(result)
+    return results
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sections", nargs="*", help="default: all of guests.cfg")
+    parser.add_argument("--binary", default="build/cloister")
+    parser.add_argument("--guests", default="build/guests")
+    parser.add_argument("--regime", action="append", help="only this one (may be repeated)")
+    parser.add_argument("--slower", type=int, default=int(os.environ.get("TEST_SLOWER", "1")),
+                        help="multiply the time limits")
+    parser.add_argument("--verbose", "-v", action="store_true")
+    arguments = parser.parse_args()
+    config = configparser.ConfigParser(interpolation=None, comment_prefixes=("#",),
+                                       delimiters=("=",))
+    config.read(os.path.join(HERE, "guests.cfg"), encoding="utf-8")
+    unknown = [name for name in arguments.sections if name not in config]
+    if unknown:
+        parser.error(f"guests.cfg has no [{unknown[0]}]")
+    results = []
+    for name in arguments.sections or config.sections():
+        results += run_section(arguments, config[name])
+    if "FAILED" in results:
+        return 1
+    return 0 if "ok" in results else EXIT_SKIP
+
+
+sys.exit(main())
