@@ -62,7 +62,8 @@ struct chardev {
     guint in_tag, out_tag;      /* sources of the main loop, 0: none */
     int listen_fd;
     guint listen_tag, timer_tag;
-    dev_t bound_dev;            /* the socket file that we made */
+    char *bound_path;           /* the socket file that we made; absolute, -daemonize moves */
+    dev_t bound_dev;
     ino_t bound_ino;
 
     /* --- under lock, a leaf: nothing else is taken and nobody called inside it --- */

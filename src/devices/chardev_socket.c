@@ -136,7 +136,8 @@ static bool unix_open(struct chardev *chr, GError **error)
         error_set_errno(error, errno, "Failed to bind socket to %s", path);
         return false;
     }
-    if (stat(path, &st) == 0) {
+    if (lstat(path, &st) == 0) {
+        chr->bound_path = g_canonicalize_filename(path, NULL);
         chr->bound_dev = st.st_dev;
         chr->bound_ino = st.st_ino;
     }
@@ -278,9 +279,10 @@ static void socket_close(struct chardev *chr)
         g_source_remove(chr->listen_tag);
     fd_closep(&chr->listen_fd);
     /* Only our own: another program may have put its socket there meanwhile. */
-    if (chr->bound_ino && lstat(chr->options.path, &st) == 0 && st.st_dev == chr->bound_dev &&
+    if (chr->bound_path && lstat(chr->bound_path, &st) == 0 && st.st_dev == chr->bound_dev &&
         st.st_ino == chr->bound_ino)
-        unlink(chr->options.path);
+        unlink(chr->bound_path);
+    g_free(chr->bound_path);
 }
 
 static const struct property socket_properties[] = {

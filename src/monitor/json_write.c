@@ -57,7 +57,8 @@ static void append_double(GString *out, double value)
 {
     char text[G_ASCII_DTOSTR_BUF_SIZE];
 
-    g_string_append(out, isfinite(value) ? g_ascii_formatd(text, sizeof(text), "%.17g", value)
+    /* Adding 0 makes -0 the 0 that it is read as. */
+    g_string_append(out, isfinite(value) ? g_ascii_formatd(text, sizeof(text), "%.17g", value + 0.0)
                                          : "null");
 }
 
