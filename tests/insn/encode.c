@@ -44,7 +44,7 @@ static uint64_t pick_address(const struct row *row, unsigned size)
     else if (what < 90)
         addr = RDONLY + random_below(RDONLY_SIZE - size + 1);
     else if (what < 93)
-        addr = 0x0000800000000000 + (random_u64() >> 17);
+        return 0x0000800000000000 + (random_u64() >> 17 & ~15ull);
     else
         addr = DATA + (random_below(DATA_SIZE - size + 1) & ~15u);
     if (row->flags & R_ALIGN)

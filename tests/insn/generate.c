@@ -51,7 +51,7 @@ static uint32_t random_mxcsr(const struct row *row)
         mxcsr |= 1 << 15;                           /* FTZ */
     if (random_chance(25))
         mxcsr |= 1 << 6;                            /* DAZ */
-    if (random_chance(30))
+    if (random_chance(30) && !(row->flags & R_MASKED))
         mxcsr &= ~(random_u64() & 0x1f80);
     if (random_chance(30))
         mxcsr |= random_u64() & 0x3f;               /* sticky flags */

@@ -71,8 +71,10 @@ enum {
     R_NOFAULT = 1 << 3,         /* memory operand always accessible (a partial store is legal) */
     R_X87 = 1 << 4,             /* vary the x87 control word, stack and pending exceptions */
     R_SSE = 1 << 5,             /* vary MXCSR */
-    R_NEAR = 1 << 6,            /* x87: result may differ by row->ulp, C1 ignored */
+    R_NEAR = 1 << 6,            /* x87: result may differ by row->ulp, C1 ignored;
+                                   SSE: single precision, relative error 3 * 2^-12 */
     R_X87_SAFE = 1 << 7,        /* like R_X87 with all exceptions masked and the stack full enough */
+    R_MASKED = 1 << 8,          /* R_SSE with all exceptions masked */
 };
 
 enum feature { F_ANY, F_SSE3, F_SSSE3, F_SSE41, F_SSE42, F_POPCNT, F_AES, F_PCLMUL, F_SHA, F_MOVBE,
@@ -151,6 +153,7 @@ uint32_t ours_undefined_flags(const uint8_t *code, size_t length);
 
 /* Setups that rows share: setup.c. */
 void setup_string(struct test *test);           /* RSI, RDI into DATA, RCX small, DF at random */
+void setup_string_inside(struct test *test);    /* without faults */
 void setup_divide(struct test *test);           /* RDX:RAX such that most quotients fit */
 void setup_near_equal(struct test *test);       /* CMPXCHG: make equality likely */
 

@@ -11,7 +11,6 @@
 #include "opcode.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/time.h>
 

@@ -14,7 +14,10 @@ const struct row rows_integer[] = {
     { "v b8 +r iz", "mov r,imm" },
     { "v d3 /4", "shl r/m,cl" },
     { "v f7 /6", "div r/m", .pinned = RAX | RDX, .setup = setup_divide },
-    { "v 0f b1 /r", "cmpxchg r/m,r", .pinned = RAX | RDX, .setup = setup_near_equal },
+    { "v 0f b1 /r", "cmpxchg m,r", .flags = R_MEM, .pinned = RAX | RDX,
+      .setup = setup_near_equal },
+    /* Not 32-bit ones: processors differ on whether inequality clears the upper half. */
+    { "W 0f b1 /r", "cmpxchg r,r", .flags = R_REG, .pinned = RAX | RDX, .setup = setup_near_equal },
     { "?f3 a4", "rep movsb", .pinned = RCX | RSI | RDI, .setup = setup_string },
     { "50 +r", "push r" },
     { "0f 0b", "ud2" },

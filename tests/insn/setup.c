@@ -32,6 +32,13 @@ void setup_string(struct test *test)
     }
 }
 
+void setup_string_inside(struct test *test)
+{
+    setup_string(test);
+    test->in.gpr[RSI] = DATA + 256 + random_below(DATA_SIZE - 512);
+    test->in.gpr[RDI] = DATA + 256 + random_below(DATA_SIZE - 512);
+}
+
 void setup_divide(struct test *test)
 {
     unsigned shift = random_below(64);

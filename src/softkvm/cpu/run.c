@@ -11,6 +11,7 @@
 #include "debug.h"
 #include "exception.h"
 #include "exec.h"
+#include "fpu_env.h"
 #include "opcode.h"
 
 /*
@@ -220,6 +221,7 @@ static enum cpu_status run_on(struct cpu *cpu)
 enum cpu_status cpu_run(struct cpu *cpu)
 {
     enum cpu_status status = CPU_OK;
+    uint32_t host_env = fpu_enter(cpu);
 
     cpu->regs[REG_4GIB] = 1ULL << 32;
     cpu->blocks->pending = NULL;
@@ -241,5 +243,6 @@ enum cpu_status cpu_run(struct cpu *cpu)
             status = CPU_OK;
         }
     }
+    fpu_leave(cpu, host_env);
     return status;
 }
