@@ -133,8 +133,6 @@ static void add_host_bridge(GByteArray *out, const struct acpi_board *board)
     aml_hardware_id(out, "PNP0A08");
     aml_name(out, "_CID");
     aml_hardware_id(out, "PNP0A03");
-    aml_name(out, "_ADR");
-    aml_integer(out, 0);
     aml_name(out, "_UID");
     aml_integer(out, 0);
     aml_name(out, "_CRS");

@@ -64,6 +64,10 @@ static bool add_accels(struct machine_config *cfg, const char *text, GError **er
 {
     g_auto(GStrv) names = g_strsplit(text, ":", -1);
 
+    if (!*names) {
+        error_set(error, "invalid accelerator '': kvm or soft");
+        return false;
+    }
     for (char **name = names; *name; name++) {
         if (!accel_known(*name)) {
             error_set(error, "invalid accelerator '%s': kvm or soft", *name);
