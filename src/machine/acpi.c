@@ -338,7 +338,7 @@ static guint add_madt(GByteArray *out, const struct acpi_board *board)
     put8(out, 0);
     put32(out, LAYOUT_IOAPIC);
     put32(out, 0);
-    add_override(out, 0, 2, 0); /* the PIT's line, as KVM routes it */
+    /* IRQ 0 is on pin 0, not 2 as on other boards: KVM's default routing has it there. */
     add_override(out, ACPI_SCI, ACPI_SCI, MADT_ACTIVE_HIGH_LEVEL);
     put8(out, MADT_LOCAL_NMI);
     put8(out, 6);

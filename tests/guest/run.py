@@ -7,6 +7,7 @@ import argparse
 import configparser
 import os
 import re
+import subprocess
 import sys
 import time
 
@@ -85,7 +86,9 @@ def run(arguments, section, regime):
         return f"{wrong}\n--- console\n{vm.console}--- stderr\n{vm.errors()}" if wrong else None
 
 
-def skip_reason(regime):
+def skip_reason(arguments, regime):
+    if b"has no machine yet" in subprocess.run([arguments.binary], capture_output=True).stderr:
+        return "this build of cloister lacks the machine"
     if regime == "kernel" and not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return "no /dev/kvm that may be opened"
     return None
@@ -98,7 +101,7 @@ def run_section(arguments, section):
         if arguments.regime and regime not in arguments.regime:
             continue
         start = time.monotonic()
-        skip = skip_reason(regime)
+        skip = skip_reason(arguments, regime)
         wrong = None if skip else run(arguments, section, regime)
         result = "skipped" if skip else "FAILED" if wrong else "ok"
         print(f"{section.name} {regime}: {result} ({time.monotonic() - start:.1f} s)", flush=True)
