@@ -69,7 +69,7 @@ enum cpu_status body_xadd(struct cpu *cpu, const struct insn *insn)
     return CPU_OK;
 }
 
-/* Memory is written whatever the outcome: it must be writable. */
+/* Memory is written whatever the outcome: it must be writable.  A register isn't. */
 enum cpu_status body_cmpxchg(struct cpu *cpu, const struct insn *insn)
 {
     uint64_t expected = hot_get(cpu, REG_RAX, insn->size);
@@ -80,6 +80,8 @@ enum cpu_status body_cmpxchg(struct cpu *cpu, const struct insn *insn)
     if (status != CPU_OK)
         return status;
     do {
+        if (m.old != expected && !(insn->flags & INSN_MEM))
+            break;
         status = rmw_commit(cpu, insn, &m, m.old == expected ? value : m.old);
     } while (status == CPU_MISS);
     if (status != CPU_OK)

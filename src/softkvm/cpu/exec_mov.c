@@ -76,7 +76,7 @@ enum cpu_status body_movsx(struct cpu *cpu, const struct insn *insn)
 
 enum cpu_status body_movsxd(struct cpu *cpu, const struct insn *insn)
 {
-    return extend(cpu, insn, insn->size == 2 ? 2 : 4, true);
+    return extend(cpu, insn, 4, true);
 }
 
 enum cpu_status body_lea(struct cpu *cpu, const struct insn *insn)
