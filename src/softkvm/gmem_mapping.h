@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The registry of the caller's mappings of guest_memfds.
+ *
+ * One lock for the process (inside of vm->lock).  A mapping's private pages
+ * show an empty file, so that touching them is SIGBUS.
+ */
+#ifndef SOFTKVM_GMEM_MAPPING_H
+#define SOFTKVM_GMEM_MAPPING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct guest_memfd;
+
+/*
+ * mmap(2) of the file, its private pages hidden, the address in *ret.  The
+ * mapping holds a reference.  Takes vm->lock.  0 or -errno.
+ */
+int gmem_mapping_add(struct guest_memfd *gmem, void *addr, size_t length, int prot, int flags,
+                     off_t offset, void **ret);
+
+/*
+ * munmap(2) with what the registry knows of the range.  References that go with
+ * it are put: no lock may be held. 0 or -errno.
+ */
+int gmem_mapping_remove(void *addr, size_t length);
+
+/*
+ * Make [offset, offset + size) of the file appear or vanish in all mappings of
+ * it, where gmem->private_pages (still the old state) differs from to_private.
+ * -ENOMEM (vm.max_map_count): all mappings are as they were. vm->lock held.
+ */
+int gmem_mapping_convert(struct guest_memfd *gmem, uint64_t offset, uint64_t size,
+                         bool to_private);
+
+#endif

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The TSC and KVM's paravirtual clock. */
+#include "guest_clock.h"
+
+#include "cpu.h"
+#include "guest_page.h"
+#include "irqchip.h"
+#include "kvmclock.h"
+#include "range.h"
+#include "soft_vcpu.h"
+#include "soft_vm.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+#include <time.h>
+
+#define NSEC_PER_SEC 1000000000ULL
+
+static uint64_t clock_ns(clockid_t clock)
+{
+    struct timespec now;
+
+    clock_gettime(clock, &now);
+    return now.tv_sec * NSEC_PER_SEC + now.tv_nsec;
+}
+
+uint64_t clock_monotonic_ns(void)
+{
+    return clock_ns(CLOCK_MONOTONIC);
+}
+
+static uint64_t ns_to_ticks(uint64_t ns, uint32_t khz)
+{
+    return (unsigned __int128)ns * khz / 1000000;
+}
+
+static uint64_t tsc_at(const struct vcpu *vcpu, uint64_t ns)
+{
+    return ns_to_ticks(ns, vcpu->tsc_khz) + vcpu->tsc_offset;
+}
+
+uint64_t tsc_read(struct vcpu *vcpu)
+{
+    return tsc_at(vcpu, clock_monotonic_ns());
+}
+
+void tsc_changed(struct vcpu *vcpu)
+{
+    if (vcpu->lapic)
+        lapic_set_tsc_scale(vcpu->lapic, vcpu->tsc_offset, vcpu->tsc_khz);
+    __atomic_store_n(&vcpu->kvmclock_stale, true, __ATOMIC_RELAXED);
+}
+
+void tsc_write(struct vcpu *vcpu, uint64_t value)
+{
+    vcpu->tsc_offset += value - tsc_read(vcpu);
+    tsc_changed(vcpu);
+}
+
+void tsc_start(struct vcpu *vcpu)
+{
+    vcpu->tsc_khz = __atomic_load_n(&vcpu->vm->default_tsc_khz, __ATOMIC_RELAXED);
+    vcpu->tsc_offset = -ns_to_ticks(vcpu->vm->created_ns, vcpu->tsc_khz);
+    tsc_changed(vcpu);
+}
+
+void tsc_write_host(struct vcpu *vcpu, uint64_t value)
+{
+    uint64_t offset = vcpu->tsc_offset + (value - tsc_read(vcpu)), last;
+    uint64_t second = vcpu->tsc_khz * 1000ULL;
+
+    if (!value) {
+        tsc_start(vcpu);
+        return;
+    }
+    last = __atomic_exchange_n(&vcpu->vm->last_tsc_offset, offset, __ATOMIC_RELAXED);
+    if (offset - last + second < 2 * second) {
+        offset = last;
+        __atomic_store_n(&vcpu->vm->last_tsc_offset, last, __ATOMIC_RELAXED);
+    }
+    vcpu->tsc_offset = offset;
+    tsc_changed(vcpu);
+}
+
+int tsc_set_khz(struct vcpu *vcpu, unsigned long khz)
+{
+    uint64_t now = tsc_read(vcpu);
+
+    if (khz > UINT32_MAX)
+        return -EINVAL;
+    vcpu->tsc_khz = khz ? khz : TSC_DEFAULT_KHZ;
+    tsc_write(vcpu, now);
+    return 0;
+}
+
+static uint64_t kvmclock_at(struct vm *vm, uint64_t ns)
+{
+    return ns + __atomic_load_n(&vm->clock_offset, __ATOMIC_RELAXED);
+}
+
+/* Where a structure of the guest's is, for writing; NULL: no RAM, or it isn't contiguous here. */
+static void *guest_struct(struct vcpu *vcpu, uint64_t gpa, size_t size, struct cpu_page *page)
+{
+    uint64_t offset = gpa % GUEST_PAGE_SIZE;
+    bool is_private;
+
+    if (gpa % 4 || offset + size > GUEST_PAGE_SIZE ||
+        guest_page_find(vcpu->vm, gpa - offset, ACCESS_WRITE, page, &is_private) != GUEST_PAGE_RAM)
+        return NULL;
+    return page->host + offset;
+}
+
+/* After a write to a page of the guest. */
+static void guest_written(const struct cpu_page *page)
+{
+    if (__atomic_load_n(page->code, __ATOMIC_RELAXED) & 1)
+        cpu_code_written(page->code);
+}
+
+void kvmclock_refresh(struct vcpu *vcpu)
+{
+    uint8_t flags = PVCLOCK_TSC_STABLE;
+    struct pvclock_vcpu_time_info info;
+    struct cpu_page page;
+    uint64_t now;
+    void *dest;
+
+    if (!__atomic_exchange_n(&vcpu->kvmclock_stale, false, __ATOMIC_RELAXED) ||
+        !(vcpu->kvmclock_msr & 1))
+        return;
+    dest = guest_struct(vcpu, vcpu->kvmclock_msr & ~1ULL, sizeof(info), &page);
+    if (!dest)
+        return;
+    if (vcpu->kvmclock_stopped)
+        flags |= PVCLOCK_GUEST_STOPPED;
+    vcpu->kvmclock_stopped = false;
+    now = clock_monotonic_ns();
+    kvmclock_fill(&info, tsc_at(vcpu, now), kvmclock_at(vcpu->vm, now), vcpu->tsc_khz, flags);
+    kvmclock_publish(dest, &info);
+    guest_written(&page);
+}
+
+void kvmclock_set_msr(struct vcpu *vcpu, uint64_t value)
+{
+    vcpu->kvmclock_msr = value;
+    __atomic_store_n(&vcpu->kvmclock_stale, true, __ATOMIC_RELAXED);
+}
+
+void wall_clock_set_msr(struct vcpu *vcpu, uint64_t value)
+{
+    struct cpu_page page;
+    void *dest;
+
+    vcpu->wall_clock_msr = value;
+    dest = guest_struct(vcpu, value, sizeof(struct pvclock_wall_clock), &page);
+    if (!dest)
+        return;
+    kvmclock_publish_wall(dest, clock_ns(CLOCK_REALTIME) -
+                                    kvmclock_at(vcpu->vm, clock_monotonic_ns()));
+    guest_written(&page);
+}
+
+int kvmclock_tell_stopped(struct vcpu *vcpu)
+{
+    if (!(vcpu->kvmclock_msr & 1))
+        return -EINVAL;
+    vcpu->kvmclock_stopped = true;
+    __atomic_store_n(&vcpu->kvmclock_stale, true, __ATOMIC_RELAXED);
+    return 0;
+}
+
+int kvmclock_get(struct vm *vm, struct kvm_clock_data *clock)
+{
+    uint64_t now = clock_monotonic_ns();
+
+    *clock = (struct kvm_clock_data){
+        .clock = kvmclock_at(vm, now),
+        .flags = KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC,
+        .realtime = clock_ns(CLOCK_REALTIME),
+        .host_tsc = ns_to_ticks(now, TSC_DEFAULT_KHZ),
+    };
+    return 0;
+}
+
+int kvmclock_set(struct vm *vm, const struct kvm_clock_data *clock)
+{
+    uint64_t value = clock->clock, realtime = clock_ns(CLOCK_REALTIME);
+
+    if (clock->flags & ~(KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC))
+        return -EINVAL;
+    /* Time went on since the value was taken, as far as the wall clock can tell. */
+    if (clock->flags & KVM_CLOCK_REALTIME && realtime > clock->realtime)
+        value += realtime - clock->realtime;
+    pthread_mutex_lock(&vm->lock);
+    __atomic_store_n(&vm->clock_offset, value - clock_monotonic_ns(), __ATOMIC_RELAXED);
+    for (unsigned i = 0; i < vm->nr_vcpus; i++) {
+        __atomic_store_n(&vm->vcpus[i]->kvmclock_stale, true, __ATOMIC_RELAXED);
+        vcpu_kick(vm->vcpus[i]);
+    }
+    pthread_mutex_unlock(&vm->lock);
+    return 0;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* From a guest-physical page to what serves it: slots, attributes, backings together. */
+#ifndef SOFTKVM_GUEST_PAGE_H
+#define SOFTKVM_GUEST_PAGE_H
+
+#include "cpu.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct vm;
+
+enum guest_page_kind {
+    GUEST_PAGE_RAM,             /* found */
+    GUEST_PAGE_NONE,            /* no slot, or a read-only one and a write: MMIO */
+    GUEST_PAGE_WRONG_STATE,     /* KVM_EXIT_MEMORY_FAULT */
+    GUEST_PAGE_BAD,             /* nothing usable at the slot's userspace_addr: -EFAULT */
+};
+
+/*
+ * guest_page_find - what is at page-aligned gpa for an access.
+ * *page is filled for GUEST_PAGE_RAM; *is_private always.  The caller is a vCPU
+ * in the guest or holds vm->lock.  A write makes the page dirty in its slot's log.
+ */
+enum guest_page_kind guest_page_find(struct vm *vm, uint64_t gpa, enum cpu_access access,
+                                     struct cpu_page *page, bool *is_private);
+
+#endif

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * MSRs outside the processor: a table of ranges, asked before cpu/msr.c.
+ *
+ * Left out: performance counters, machine-check banks beyond what cpu/msr.c
+ * has, steal time, asynchronous page faults: CPUID doesn't announce them, and
+ * their MSRs are #GP.
+ */
+#include "msr.h"
+
+#include "cpu.h"
+#include "guest_clock.h"
+#include "irqchip.h"
+#include "soft_vcpu.h"
+
+#include <asm/kvm_para.h>
+#include <linux/kvm.h>
+
+enum {
+    MSR_TSC = 0x10, MSR_PLATFORM_ID = 0x17, MSR_APIC_BASE = 0x1b, MSR_TSC_ADJUST = 0x3b,
+    MSR_MICROCODE_REVISION = 0x8b, MSR_PLATFORM_INFO = 0xce, MSR_TSC_DEADLINE = 0x6e0,
+    MSR_X2APIC_FIRST = 0x800, MSR_X2APIC_LAST = 0x8ff,
+};
+
+struct msr_row {
+    uint32_t first, last;
+    bool (*read)(struct vcpu *vcpu, uint32_t index, uint64_t *value, bool host);
+    bool (*write)(struct vcpu *vcpu, uint32_t index, uint64_t value, bool host);
+};
+
+static bool read_tsc(struct vcpu *vcpu, uint32_t index, uint64_t *value, bool host)
+{
+    *value = tsc_read(vcpu);
+    return true;
+}
+
+static bool write_tsc(struct vcpu *vcpu, uint32_t index, uint64_t value, bool host)
+{
+    if (host) {
+        tsc_write_host(vcpu, value);
+    } else {
+        vcpu->tsc_adjust += value - tsc_read(vcpu);
+        tsc_write(vcpu, value);
+    }
+    return true;
+}
+
+static bool read_tsc_adjust(struct vcpu *vcpu, uint32_t index, uint64_t *value, bool host)
+{
+    *value = vcpu->tsc_adjust;
+    return true;
+}
+
+/* For user space the register alone: the TSC is restored by its own MSR. */
+static bool write_tsc_adjust(struct vcpu *vcpu, uint32_t index, uint64_t value, bool host)
+{
+    if (!host) {
+        vcpu->tsc_offset += value - vcpu->tsc_adjust;
+        tsc_changed(vcpu);
+    }
+    vcpu->tsc_adjust = value;
+    return true;
+}
+
+static bool read_lapic(struct vcpu *vcpu, uint32_t index, uint64_t *value, bool host)
+{
+    return vcpu->lapic && lapic_rdmsr(vcpu->lapic, index, value);
+}
+
+static bool write_lapic(struct vcpu *vcpu, uint32_t index, uint64_t value, bool host)
+{
+    return vcpu->lapic && lapic_wrmsr(vcpu->lapic, index, value, host);
+}
+
+/* Also without a local APIC here: user space has one, and the guest wants to know where. */
+static bool read_apic_base(struct vcpu *vcpu, uint32_t index, uint64_t *value, bool host)
+{
+    if (vcpu->lapic)
+        return lapic_rdmsr(vcpu->lapic, index, value);
+    *value = vcpu->apic_base;
+    return true;
+}
+
+static bool write_apic_base(struct vcpu *vcpu, uint32_t index, uint64_t value, bool host)
+{
+    if (vcpu->lapic)
+        return lapic_wrmsr(vcpu->lapic, index, value, host);
+    vcpu->apic_base = value;
+    return true;
+}
+
+static bool read_zero(struct vcpu *vcpu, uint32_t index, uint64_t *value, bool host)
+{
+    *value = 0;
+    return true;
+}
+
+/* Guests write 0 to the microcode revision before they read it. */
+static bool write_nothing(struct vcpu *vcpu, uint32_t index, uint64_t value, bool host)
+{
+    return host || value == 0;
+}
+
+static bool read_kvmclock(struct vcpu *vcpu, uint32_t index, uint64_t *value, bool host)
+{
+    *value = vcpu->kvmclock_msr;
+    return true;
+}
+
+static bool write_kvmclock(struct vcpu *vcpu, uint32_t index, uint64_t value, bool host)
+{
+    kvmclock_set_msr(vcpu, value);
+    if (!host)                  /* a guest reads it as its next instruction */
+        kvmclock_refresh(vcpu);
+    return true;
+}
+
+static bool read_wall_clock(struct vcpu *vcpu, uint32_t index, uint64_t *value, bool host)
+{
+    *value = vcpu->wall_clock_msr;
+    return true;
+}
+
+static bool write_wall_clock(struct vcpu *vcpu, uint32_t index, uint64_t value, bool host)
+{
+    wall_clock_set_msr(vcpu, value);
+    return true;
+}
+
+static const struct msr_row rows[] = {
+    { MSR_TSC, MSR_TSC, read_tsc, write_tsc },
+    { MSR_KVM_WALL_CLOCK, MSR_KVM_WALL_CLOCK, read_wall_clock, write_wall_clock },
+    { MSR_KVM_SYSTEM_TIME, MSR_KVM_SYSTEM_TIME, read_kvmclock, write_kvmclock },
+    { MSR_PLATFORM_ID, MSR_PLATFORM_ID, read_zero, NULL },
+    { MSR_APIC_BASE, MSR_APIC_BASE, read_apic_base, write_apic_base },
+    { MSR_TSC_ADJUST, MSR_TSC_ADJUST, read_tsc_adjust, write_tsc_adjust },
+    { MSR_MICROCODE_REVISION, MSR_MICROCODE_REVISION, read_zero, write_nothing },
+    { MSR_PLATFORM_INFO, MSR_PLATFORM_INFO, read_zero, write_nothing },
+    { MSR_TSC_DEADLINE, MSR_TSC_DEADLINE, read_lapic, write_lapic },
+    { MSR_X2APIC_FIRST, MSR_X2APIC_LAST, read_lapic, write_lapic },
+    { MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_WALL_CLOCK_NEW, read_wall_clock, write_wall_clock },
+    { MSR_KVM_SYSTEM_TIME_NEW, MSR_KVM_SYSTEM_TIME_NEW, read_kvmclock, write_kvmclock },
+};
+
+static const struct msr_row *find(uint32_t index)
+{
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (index >= rows[i].first && index <= rows[i].last)
+            return &rows[i];
+    }
+    return NULL;
+}
+
+bool msr_read(struct vcpu *vcpu, uint32_t index, uint64_t *value, bool host)
+{
+    const struct msr_row *row = find(index);
+
+    if (row)
+        return row->read && row->read(vcpu, index, value, host);
+    return cpu_msr_read(vcpu->cpu, index, value);
+}
+
+bool msr_write(struct vcpu *vcpu, uint32_t index, uint64_t value, bool host)
+{
+    const struct msr_row *row = find(index);
+
+    if (row)
+        return row->write && row->write(vcpu, index, value, host);
+    return cpu_msr_write(vcpu->cpu, index, value, host);
+}
+
+/* What has to be saved and restored with a vCPU. */
+static const uint32_t saved[] = {
+    0x174, 0x175, 0x176,                        /* SYSENTER_CS, _ESP, _EIP */
+    0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084, /* STAR, LSTAR, CSTAR, SFMASK */
+    0xc0000102, 0xc0000103,                     /* KERNEL_GS_BASE, TSC_AUX */
+    MSR_TSC, MSR_TSC_ADJUST, 0x277, 0x1a0,      /* PAT, MISC_ENABLE */
+    MSR_KVM_WALL_CLOCK, MSR_KVM_SYSTEM_TIME, MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_SYSTEM_TIME_NEW,
+    MSR_APIC_BASE, MSR_TSC_DEADLINE,
+    0x2ff,                                      /* MTRR default type, fixed, variable */
+    0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f,
+    0x200, 0x201, 0x202, 0x203, 0x204, 0x205, 0x206, 0x207,
+    0x208, 0x209, 0x20a, 0x20b, 0x20c, 0x20d, 0x20e, 0x20f,
+};
+
+const uint32_t *msr_saved_list(size_t *count)
+{
+    *count = sizeof(saved) / sizeof(saved[0]);
+    return saved;
+}
+
+static const uint32_t features[] = { MSR_MICROCODE_REVISION };
+
+const uint32_t *msr_feature_list(size_t *count)
+{
+    *count = sizeof(features) / sizeof(features[0]);
+    return features;
+}
+
+bool msr_feature_get(uint32_t index, uint64_t *value)
+{
+    *value = 0;
+    return index == MSR_MICROCODE_REVISION;
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The vCPU behind a vCPU descriptor.
+ *
+ * vcpu->mutex is held during each of its ioctls, all of KVM_RUN included.
+ * vcpu->run_lock is held while the processor executes, and by every other ioctl;
+ * vm_pause() takes it, so nothing else may be waited for with it held.
+ */
+#ifndef SOFTKVM_SOFT_VCPU_H
+#define SOFTKVM_SOFT_VCPU_H
+
+#include "cpu.h"
+#include "kvm_uapi.h"
+#include "vcpu_cpuid.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/select.h>         /* sigset_t, without the register names of <signal.h> */
+
+struct lapic;
+struct vm;
+
+enum {
+    VCPU_RUN_SIZE = 2 * 4096,   /* struct kvm_run, then the page of port data */
+    VCPU_PIO_OFFSET = 4096,
+    ACCESS_LOG_MAX = 16,
+};
+
+/*
+ * The accesses that the current instruction made outside RAM, in order.  An
+ * instruction that had to be left for user space starts anew afterwards; what
+ * it did already is answered from here.
+ */
+struct access_log {
+    unsigned count;             /* done */
+    unsigned next;              /* how many of those this execution has asked again */
+    bool waiting;               /* entry[count] is with user space */
+    struct logged_access {
+        uint64_t address;
+        uint8_t size;
+        bool port, write;
+        uint8_t data[8];
+    } entry[ACCESS_LOG_MAX];
+};
+
+struct vcpu {
+    struct vm *vm;
+    uint32_t id, index;
+    struct cpu *cpu;
+    struct lapic *lapic;        /* NULL: interrupts are user space's */
+
+    pthread_mutex_t mutex, run_lock;
+    bool in_guest;              /* atomic: within cpu_run(), for the ticker */
+    bool asleep;                /* atomic: waits in HLT; wake_fd gets it out */
+    int wake_fd;
+
+    struct kvm_run *run;
+    int exit_result;            /* of KVM_RUN after CPU_EXIT_ACCESS */
+    struct access_log log;
+    bool hypercall_waiting;     /* run->hypercall.ret is to be taken */
+
+    uint32_t mp_state;          /* KVM_MP_STATE_* */
+    uint32_t sipi_vector;
+    unsigned nmis;              /* from KVM_NMI, not yet taken */
+    int interrupt;              /* from KVM_INTERRUPT: vector, or -1 */
+    uint64_t apic_base, tpr;    /* where there is no lapic */
+
+    bool has_sigmask;           /* KVM_SET_SIGNAL_MASK */
+    sigset_t sigmask;
+
+    struct kvm_cpuid_entry2 *cpuid;
+    uint32_t nr_cpuid;
+
+    uint32_t tsc_khz;
+    uint64_t tsc_offset, tsc_adjust;
+    uint64_t kvmclock_msr, wall_clock_msr;
+    bool kvmclock_stale;        /* atomic: to be written before the next entry */
+    bool kvmclock_stopped;      /* KVM_KVMCLOCK_CTRL */
+
+    uint64_t exits[64];         /* by KVM_EXIT_*; statistics, atomic */
+};
+
+/* KVM_CREATE_VCPU: a descriptor or -errno. */
+int vcpu_create(struct vm *vm, unsigned long id);
+/* With the VM; nobody uses it any more. */
+void vcpu_free(struct vcpu *vcpu);
+
+/* KVM_RUN. */
+int vcpu_run(struct vcpu *vcpu);
+
+/* Make it look at its interrupts and requests; any thread, any lock but run_lock may be held. */
+void vcpu_kick(struct vcpu *vcpu);
+
+/* First guest-physical address beyond what CPUID 0x80000008 allows. */
+uint64_t vcpu_gpa_limit(void);
+
+/* The processor's callbacks; opaque is the vCPU. */
+extern const struct cpu_ops vcpu_cpu_ops;
+
+/* run becomes KVM_EXIT_INTERNAL_ERROR, with the bytes at rip where they can be read. */
+void vcpu_exit_emulation_error(struct vcpu *vcpu);
+
+/*
+ * Take what user space answered to the access that is out.  After that the
+ * instruction may be started again.
+ */
+void vcpu_complete_access(struct vcpu *vcpu);
+
+#endif

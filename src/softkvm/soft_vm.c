@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The VM as an object: its life, and stopping the guest for a change of what vCPUs read. */
+#include "soft_vm.h"
+
+#include "attr_map.h"
+#include "cpu.h"
+#include "descriptor.h"
+#include "eventfds.h"
+#include "guest_clock.h"
+#include "guest_memfd.h"
+#include "ioctl_table.h"
+#include "range.h"
+#include "soft_vcpu.h"
+#include "ticker.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+
+/* Guest frame numbers are 52 bits: attributes may be set for all of them. */
+#define ALL_FRAMES (1ULL << 52)
+
+uint32_t vm_types(void)
+{
+    return 1 << KVM_X86_DEFAULT_VM | 1 << KVM_X86_SW_PROTECTED_VM;
+}
+
+bool vm_has_private_memory(const struct vm *vm)
+{
+    return vm->type == KVM_X86_SW_PROTECTED_VM;
+}
+
+uint64_t vm_valid_attributes(const struct softkvm_options *options, const struct vm *vm)
+{
+    if (options->gmem_in_place_conversion || (vm && !vm_has_private_memory(vm)))
+        return 0;
+    return KVM_MEMORY_ATTRIBUTE_PRIVATE;
+}
+
+int vm_set_attributes(struct vm *vm, const struct kvm_memory_attributes *attrs)
+{
+    uint64_t first = attrs->address / GUEST_PAGE_SIZE, count = attrs->size / GUEST_PAGE_SIZE;
+    bool to_private = attrs->attributes & KVM_MEMORY_ATTRIBUTE_PRIVATE;
+    int ret = 0;
+
+    if (attrs->flags || attrs->attributes & ~vm_valid_attributes(&vm->options, vm) ||
+        !attrs->size || range_wraps(attrs->address, attrs->size) ||
+        !is_aligned(attrs->address | attrs->size, GUEST_PAGE_SIZE))
+        return -EINVAL;
+    pthread_mutex_lock(&vm->lock);
+    if (!attr_map_all(vm->private_gfns, first, count, to_private)) {
+        ret = attr_map_reserve(vm->private_gfns, first, count);
+        if (!ret) {
+            vm_pause(vm);
+            ret = attr_map_set(vm->private_gfns, first, count, to_private);
+            vm_flush_gpa(vm, attrs->address, attrs->size);
+            vm_resume(vm);
+            __atomic_add_fetch(&vm->conversions, 1, __ATOMIC_RELAXED);
+        }
+    }
+    pthread_mutex_unlock(&vm->lock);
+    return ret;
+}
+
+static unsigned vm_nr_vcpus(const struct vm *vm)
+{
+    return __atomic_load_n(&vm->nr_vcpus, __ATOMIC_ACQUIRE);
+}
+
+struct vcpu *vm_vcpu_by_id(struct vm *vm, uint32_t id)
+{
+    return id < VM_MAX_VCPUS ? __atomic_load_n(&vm->vcpu_by_id[id], __ATOMIC_ACQUIRE) : NULL;
+}
+
+/*
+ * A vCPU looks at vm->paused after it took its run_lock, and at cpu->request in
+ * the guest; so once all are asked, all run_locks come free soon.  Who finds
+ * vm->paused set waits for vm->lock.
+ */
+void vm_pause(struct vm *vm)
+{
+    unsigned n = vm_nr_vcpus(vm);
+
+    __atomic_store_n(&vm->paused, true, __ATOMIC_SEQ_CST);
+    for (unsigned i = 0; i < n; i++)
+        __atomic_or_fetch(&vm->vcpus[i]->cpu->request, CPU_REQ_EXIT, __ATOMIC_SEQ_CST);
+    for (unsigned i = 0; i < n; i++)
+        pthread_mutex_lock(&vm->vcpus[i]->run_lock);
+}
+
+void vm_resume(struct vm *vm)
+{
+    unsigned n = vm_nr_vcpus(vm);
+
+    __atomic_store_n(&vm->paused, false, __ATOMIC_SEQ_CST);
+    for (unsigned i = 0; i < n; i++)
+        pthread_mutex_unlock(&vm->vcpus[i]->run_lock);
+}
+
+void vm_flush_gpa(struct vm *vm, uint64_t gpa, uint64_t size)
+{
+    unsigned n = vm_nr_vcpus(vm);
+
+    for (unsigned i = 0; i < n; i++)
+        cpu_flush_gpa(vm->vcpus[i]->cpu, gpa, size);
+}
+
+static void irqchip_kick(void *opaque, uint32_t vcpu_id)
+{
+    struct vcpu *vcpu = vm_vcpu_by_id(opaque, vcpu_id);
+
+    if (vcpu)
+        vcpu_kick(vcpu);
+}
+
+static void irqchip_eoi(void *opaque, uint32_t gsi)
+{
+    struct vm *vm = opaque;
+
+    eventfds_eoi(vm->eventfds, gsi);
+}
+
+static const struct irqchip_ops irqchip_ops = {
+    .kick = irqchip_kick,
+    .eoi = irqchip_eoi,
+};
+
+static void vm_free(struct vm *vm)
+{
+    ticker_free(vm->ticker);
+    eventfds_free(vm->eventfds);
+    for (unsigned i = 0; i < vm->nr_vcpus; i++)
+        vcpu_free(vm->vcpus[i]);
+    irqchip_free(vm->irqchip);
+    memslots_free(vm);
+    code_words_pool_free(&vm->code_words);
+    attr_map_free(vm->private_gfns);
+    pthread_mutex_destroy(&vm->lock);
+    free(vm);
+}
+
+void vm_get(struct vm *vm)
+{
+    __atomic_add_fetch(&vm->refs, 1, __ATOMIC_RELAXED);
+}
+
+void vm_put(struct vm *vm)
+{
+    if (!__atomic_sub_fetch(&vm->refs, 1, __ATOMIC_ACQ_REL))
+        vm_free(vm);
+}
+
+static struct vm *vm_new(const struct softkvm_options *options, uint32_t type)
+{
+    struct vm *vm = calloc(1, sizeof(*vm));
+
+    if (!vm)
+        return NULL;
+    pthread_mutex_init(&vm->lock, NULL);
+    vm->refs = 1;
+    vm->options = *options;
+    vm->type = type;
+    vm->default_tsc_khz = TSC_DEFAULT_KHZ;
+    vm->created_ns = clock_monotonic_ns();
+    vm->clock_offset = -(int64_t)vm->created_ns;
+    vm->private_gfns = attr_map_new(ALL_FRAMES, false);
+    vm->irqchip = irqchip_new(&irqchip_ops, vm);
+    vm->ticker = ticker_new(vm);
+    vm->eventfds = eventfds_new(vm);
+    if (!vm->private_gfns || !vm->irqchip || !vm->eventfds || !vm->ticker) {
+        vm_free(vm);
+        return NULL;
+    }
+    return vm;
+}
+
+static int class_ioctl(void *object, unsigned long request, unsigned long arg)
+{
+    const struct ioctl_row *row = ioctl_find(&vm_ioctls, request);
+
+    return row ? ioctl_call(row, object, arg) : -ENOTTY;
+}
+
+static void class_release(void *object)
+{
+    struct vm *vm = object;
+
+    /* Nobody can take an irqfd away any more, and its thread uses the VM. */
+    eventfds_stop(vm->eventfds);
+    vm_put(vm);
+}
+
+static const struct descriptor_class vm_class = {
+    .ioctl = class_ioctl,
+    .release = class_release,
+};
+
+int vm_create(const struct softkvm_options *options, unsigned long type)
+{
+    struct vm *vm;
+    int fd;
+
+    if (type >= 32 || !(vm_types() & 1u << type))
+        return -EINVAL;
+    vm = vm_new(options, type);
+    if (!vm)
+        return -ENOMEM;
+    fd = eventfd(0, EFD_CLOEXEC);
+    if (fd < 0) {
+        int ret = -errno;
+
+        class_release(vm);
+        return ret;
+    }
+    return descriptor_add(fd, &vm_class, vm);
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The VM behind a VM descriptor.
+ *
+ * Lock order: vcpu->mutex, vm->lock, the vcpu->run_lock of all vCPUs (by index;
+ * vm_pause() takes them), the registry of guest_memfd mappings, the irqchip's.
+ * A vCPU in the guest holds its run_lock only.
+ */
+#ifndef SOFTKVM_SOFT_VM_H
+#define SOFTKVM_SOFT_VM_H
+
+#include "code_words.h"
+#include "irqchip.h"
+#include "memslot.h"
+#include "softkvm.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { VM_MAX_VCPUS = 255 };
+
+struct attr_map;
+struct eventfds;
+struct ticker;
+struct vcpu;
+
+struct vm {
+    unsigned refs;              /* VM and vCPU descriptors, guest_memfds; atomic */
+    struct softkvm_options options;
+    uint32_t type;
+
+    pthread_mutex_t lock;
+    bool paused;                /* atomic: vCPUs keep out of the guest */
+
+    struct memslots slots;
+    struct attr_map *private_gfns;      /* KVM_SET_MEMORY_ATTRIBUTES */
+    struct code_words_pool code_words;
+
+    struct vcpu *vcpus[VM_MAX_VCPUS];   /* in order of creation; atomic, only grows */
+    unsigned nr_vcpus;                  /* atomic */
+    struct vcpu *vcpu_by_id[VM_MAX_VCPUS];      /* atomic */
+
+    struct irqchip *irqchip;
+    struct eventfds *eventfds;
+    struct ticker *ticker;
+
+    uint32_t boot_cpu_id;
+    uint32_t nr_mmu_pages;
+    uint64_t hypercall_exits;   /* mask of KVM_HC_* that go to user space; atomic */
+    int64_t clock_offset;       /* kvm-clock = CLOCK_MONOTONIC + this, ns; atomic */
+    uint64_t created_ns;        /* of CLOCK_MONOTONIC */
+    uint64_t last_tsc_offset;   /* of the last host write to a vCPU's TSC; atomic */
+    uint32_t default_tsc_khz;   /* atomic */
+    uint64_t conversions;       /* atomic; statistics */
+};
+
+/* KVM_CREATE_VM: a descriptor or -errno. */
+int vm_create(const struct softkvm_options *options, unsigned long type);
+void vm_get(struct vm *vm);
+void vm_put(struct vm *vm);
+
+/* KVM_CREATE_VM's mask of types, and whether a type has private memory. */
+uint32_t vm_types(void);
+bool vm_has_private_memory(const struct vm *vm);
+
+/* KVM_CAP_MEMORY_ATTRIBUTES and KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES; vm NULL: system scope. */
+uint64_t vm_valid_attributes(const struct softkvm_options *options, const struct vm *vm);
+uint64_t guest_memfd_valid_attributes(const struct softkvm_options *options, const struct vm *vm);
+
+/*
+ * vm_pause - take every vCPU out of the guest and keep it out until vm_resume().
+ * vm->lock must be held.  What a vCPU reads in the guest without a lock may be
+ * changed in between, and cpu_flush_gpa() called.
+ */
+void vm_pause(struct vm *vm);
+void vm_resume(struct vm *vm);
+
+/* Forget translations of the range on all vCPUs; between vm_pause() and vm_resume(). */
+void vm_flush_gpa(struct vm *vm, uint64_t gpa, uint64_t size);
+
+/* NULL: none. Lock-free. */
+struct vcpu *vm_vcpu_by_id(struct vm *vm, uint32_t id);
+
+/* KVM_SET_MEMORY_ATTRIBUTES. */
+int vm_set_attributes(struct vm *vm, const struct kvm_memory_attributes *attrs);
+
+/* KVM_CHECK_EXTENSION; vm NULL: on the system descriptor. */
+int capability_check(const struct softkvm_options *options, const struct vm *vm, unsigned cap);
+
+#endif

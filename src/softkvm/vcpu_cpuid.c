@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * CPUID of a vCPU: user space's table (KVM_SET_CPUID2), with the bits that
+ * follow the processor's state filled in, and KVM's own leaves.
+ *
+ * Source: Linux 6.12 arch/x86/kvm/cpuid.c for which leaf answers when the one
+ * that was asked for isn't there; Documentation/virt/kvm/x86/cpuid.rst.
+ */
+#include "vcpu_cpuid.h"
+
+#include "irqchip.h"
+#include "soft_vcpu.h"
+
+#include <asm/kvm_para.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    LEAF_FEATURES = 0x1, LEAF_XSAVE = 0xd,
+    LEAF_KVM = 0x40000000, LEAF_KVM_FEATURES = 0x40000001,
+    LEAF_EXTENDED = 0x80000000, LEAF_ADDRESS_SIZES = 0x80000008,
+    ECX_XSAVE = 1 << 26, ECX_OSXSAVE = 1 << 27,
+    EDX_APIC = 1 << 9,
+    CR4_OSXSAVE = 1 << 18,
+    APIC_BASE_ENABLED = 1 << 11,
+    XSAVE_LEGACY_AND_HEADER = 576,
+};
+
+/* The paravirtual features that work here; docs/kvm-api.md lists them. */
+#define KVM_FEATURES                                                                    \
+    (1u << KVM_FEATURE_CLOCKSOURCE | 1u << KVM_FEATURE_NOP_IO_DELAY |                   \
+     1u << KVM_FEATURE_CLOCKSOURCE2 | 1u << KVM_FEATURE_CLOCKSOURCE_STABLE_BIT)
+
+static struct kvm_cpuid_entry2 from_cpu(const struct cpuid_entry *entry)
+{
+    return (struct kvm_cpuid_entry2){
+        .function = entry->leaf,
+        .index = entry->subleaf,
+        .flags = entry->indexed ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0,
+        .eax = entry->eax, .ebx = entry->ebx, .ecx = entry->ecx, .edx = entry->edx,
+    };
+}
+
+/* Leaf 0x40000000: the signature "KVMKVMKVM". */
+static struct kvm_cpuid_entry2 kvm_signature(void)
+{
+    return (struct kvm_cpuid_entry2){ .function = LEAF_KVM, .eax = LEAF_KVM_FEATURES,
+                                      .ebx = 0x4b4d564b, .ecx = 0x564b4d56, .edx = 0x4d };
+}
+
+int cpuid_get_supported(struct kvm_cpuid2 *cpuid)
+{
+    struct cpuid_entry entries[KVM_CPUID_MAX];
+    size_t n = cpu_supported_cpuid(entries, KVM_CPUID_MAX - 2);
+
+    if (cpuid->nent < n + 2)
+        return -E2BIG;
+    for (size_t i = 0; i < n; i++)
+        cpuid->entries[i] = from_cpu(&entries[i]);
+    cpuid->entries[n] = kvm_signature();
+    cpuid->entries[n + 1] = (struct kvm_cpuid_entry2){ .function = LEAF_KVM_FEATURES,
+                                                       .eax = KVM_FEATURES };
+    cpuid->nent = n + 2;
+    return 0;
+}
+
+static uint64_t read_gpa_limit(void)
+{
+    struct cpuid_entry entries[KVM_CPUID_MAX];
+    size_t n = cpu_supported_cpuid(entries, KVM_CPUID_MAX);
+
+    for (size_t i = 0; i < n; i++) {
+        if (entries[i].leaf == LEAF_ADDRESS_SIZES)
+            return 1ULL << (entries[i].eax & 0xff);
+    }
+    return 1ULL << 36;          /* what a processor without that leaf has */
+}
+
+uint64_t vcpu_gpa_limit(void)
+{
+    static uint64_t limit;
+    uint64_t known = __atomic_load_n(&limit, __ATOMIC_RELAXED);
+
+    if (!known) {
+        known = read_gpa_limit();
+        __atomic_store_n(&limit, known, __ATOMIC_RELAXED);
+    }
+    return known;
+}
+
+const struct kvm_cpuid_entry2 *cpuid_find(const struct vcpu *vcpu, uint32_t leaf, uint32_t subleaf)
+{
+    for (uint32_t i = 0; i < vcpu->nr_cpuid; i++) {
+        const struct kvm_cpuid_entry2 *entry = &vcpu->cpuid[i];
+
+        if (entry->function == leaf &&
+            (!(entry->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) || entry->index == subleaf))
+            return entry;
+    }
+    return NULL;
+}
+
+int cpuid_set(struct vcpu *vcpu, const struct kvm_cpuid2 *cpuid)
+{
+    size_t size = cpuid->nent * sizeof(cpuid->entries[0]);
+    struct kvm_cpuid_entry2 *copy = NULL;
+
+    if (size) {
+        copy = malloc(size);
+        if (!copy)
+            return -ENOMEM;
+        memcpy(copy, cpuid->entries, size);
+    }
+    free(vcpu->cpuid);
+    vcpu->cpuid = copy;
+    vcpu->nr_cpuid = cpuid->nent;
+    return 0;
+}
+
+/* Bits that say what the processor's state is, not what it can do. */
+static void fill_in_state(const struct vcpu *vcpu, uint32_t leaf, uint32_t subleaf,
+                          uint32_t regs[4])
+{
+    uint64_t apic_base = vcpu->lapic ? lapic_get_base(vcpu->lapic) : vcpu->apic_base;
+
+    if (leaf == LEAF_FEATURES) {
+        regs[2] &= ~ECX_OSXSAVE;
+        if (regs[2] & ECX_XSAVE && vcpu->cpu->cr4 & CR4_OSXSAVE)
+            regs[2] |= ECX_OSXSAVE;
+        regs[3] &= ~EDX_APIC;
+        if (apic_base & APIC_BASE_ENABLED)
+            regs[3] |= EDX_APIC;
+    } else if (leaf == LEAF_XSAVE && subleaf == 0) {
+        /* x87 and SSE lie in the legacy area, whichever of them is enabled. */
+        regs[1] = XSAVE_LEGACY_AND_HEADER;
+    }
+}
+
+int cpuid_get(struct vcpu *vcpu, struct kvm_cpuid2 *cpuid)
+{
+    if (cpuid->nent < vcpu->nr_cpuid)
+        return -E2BIG;
+    for (uint32_t i = 0; i < vcpu->nr_cpuid; i++) {
+        struct kvm_cpuid_entry2 *entry = &cpuid->entries[i];
+        uint32_t regs[4];
+
+        *entry = vcpu->cpuid[i];
+        memcpy(regs, &entry->eax, sizeof(regs));
+        fill_in_state(vcpu, entry->function, entry->index, regs);
+        memcpy(&entry->eax, regs, sizeof(regs));
+    }
+    cpuid->nent = vcpu->nr_cpuid;
+    return 0;
+}
+
+/*
+ * Intel: a leaf beyond the last basic one answers as that one does.  Ranges of
+ * hypervisors and extended leaves answer zeros, and so does everything on AMD.
+ */
+static const struct kvm_cpuid_entry2 *out_of_range(const struct vcpu *vcpu, uint32_t leaf,
+                                                   uint32_t subleaf)
+{
+    const struct kvm_cpuid_entry2 *basic = cpuid_find(vcpu, 0, 0), *class = basic;
+
+    if (!basic || basic->ebx != 0x756e6547)     /* "Genu" */
+        return NULL;
+    if (leaf >= LEAF_EXTENDED)
+        class = cpuid_find(vcpu, LEAF_EXTENDED, 0);
+    else if (leaf >= LEAF_KVM && leaf < LEAF_KVM + 0x10000)
+        class = cpuid_find(vcpu, leaf & ~0xffu, 0);
+    if (class && leaf <= class->eax)
+        return NULL;
+    return cpuid_find(vcpu, basic->eax, subleaf);
+}
+
+void cpuid_query(struct vcpu *vcpu, uint32_t leaf, uint32_t subleaf, uint32_t regs[4])
+{
+    const struct kvm_cpuid_entry2 *entry = cpuid_find(vcpu, leaf, subleaf);
+
+    memset(regs, 0, 4 * sizeof(regs[0]));
+    if (!entry) {
+        entry = out_of_range(vcpu, leaf, subleaf);
+        leaf = entry ? entry->function : leaf;
+    }
+    if (!entry)
+        return;
+    memcpy(regs, &entry->eax, 4 * sizeof(regs[0]));
+    fill_in_state(vcpu, leaf, subleaf, regs);
+}

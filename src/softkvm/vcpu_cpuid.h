@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* CPUID: what is supported, what user space made of it, what the guest sees. */
+#ifndef SOFTKVM_VCPU_CPUID_H
+#define SOFTKVM_VCPU_CPUID_H
+
+#include <linux/kvm.h>
+#include <stdint.h>
+
+struct vcpu;
+
+enum { KVM_CPUID_MAX = 256 };   /* entries */
+
+/* KVM_GET_SUPPORTED_CPUID: 0; -E2BIG when nent is too small. */
+int cpuid_get_supported(struct kvm_cpuid2 *cpuid);
+
+/* KVM_SET_CPUID2, KVM_GET_CPUID2. 0 or -errno. */
+int cpuid_set(struct vcpu *vcpu, const struct kvm_cpuid2 *cpuid);
+int cpuid_get(struct vcpu *vcpu, struct kvm_cpuid2 *cpuid);
+
+/* struct cpu_ops.cpuid: regs are EAX EBX ECX EDX. */
+void cpuid_query(struct vcpu *vcpu, uint32_t leaf, uint32_t subleaf, uint32_t regs[4]);
+
+/* The entry of a leaf as user space set it; NULL: none. */
+const struct kvm_cpuid_entry2 *cpuid_find(const struct vcpu *vcpu, uint32_t leaf,
+                                          uint32_t subleaf);
+
+#endif

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the processor asks of the machine around it: pages, ports, MMIO, MSRs,
+ * CPUID, time.  Runs on the vCPU's thread, with its run_lock.
+ *
+ * An access that is user space's ends the run.  The processor forgets the
+ * instruction and starts it anew on re-entry; vcpu->log then gives the accesses
+ * that were done the same answers, and does no write twice.
+ */
+#include "soft_vcpu.h"
+
+#include "eventfds.h"
+#include "guest_clock.h"
+#include "guest_page.h"
+#include "irqchip.h"
+#include "msr.h"
+#include "soft_vm.h"
+
+#include <errno.h>
+#include <string.h>
+
+static enum cpu_status exit_memory_fault(struct vcpu *vcpu, uint64_t gpa, bool is_private)
+{
+    struct kvm_exit_memory_fault *fault = kvm_run_memory_fault(vcpu->run);
+
+    vcpu->run->exit_reason = KVM_EXIT_MEMORY_FAULT;
+    fault->flags = is_private ? KVM_MEMORY_EXIT_FLAG_PRIVATE : 0;
+    fault->gpa = gpa;
+    fault->size = CPU_PAGE_SIZE;
+    vcpu->exit_result = -EFAULT;
+    return CPU_EXIT_ACCESS;
+}
+
+static enum cpu_status op_map_page(void *opaque, uint64_t gpa, enum cpu_access access,
+                                   struct cpu_page *page)
+{
+    struct vcpu *vcpu = opaque;
+    bool is_private;
+
+    switch (guest_page_find(vcpu->vm, gpa, access, page, &is_private)) {
+    case GUEST_PAGE_RAM:
+        return CPU_OK;
+    case GUEST_PAGE_WRONG_STATE:
+        return exit_memory_fault(vcpu, gpa, is_private);
+    case GUEST_PAGE_BAD:
+        vcpu->exit_result = -EFAULT;
+        return CPU_EXIT_ACCESS;
+    case GUEST_PAGE_NONE:
+        break;
+    }
+    if (access != ACCESS_EXEC)
+        return CPU_BREAK;
+    /* As KVM's emulator: instructions come from memory only. */
+    vcpu_exit_emulation_error(vcpu);
+    return CPU_EXIT_ACCESS;
+}
+
+/* What instructions would have to do to have more than this pending isn't x86. */
+static enum cpu_status log_full(struct vcpu *vcpu)
+{
+    vcpu_exit_emulation_error(vcpu);
+    return CPU_EXIT_ACCESS;
+}
+
+/*
+ * The answer of the log.  CPU_OK: data is filled (or the write was done before).
+ * CPU_BREAK: a new access; its entry is at log->entry[log->count].
+ */
+static enum cpu_status replay(struct vcpu *vcpu, const struct logged_access *access, void *data)
+{
+    struct access_log *log = &vcpu->log;
+
+    if (log->next < log->count) {
+        const struct logged_access *done = &log->entry[log->next];
+
+        if (done->address == access->address && done->size == access->size &&
+            done->port == access->port && done->write == access->write) {
+            log->next++;
+            if (!done->write)
+                memcpy(data, done->data, done->size);
+            return CPU_OK;
+        }
+        /* Another instruction stands there now. */
+        log->count = log->next;
+    }
+    if (log->count == ACCESS_LOG_MAX)
+        return log_full(vcpu);
+    log->entry[log->count] = *access;
+    return CPU_BREAK;
+}
+
+/* The new access was done here: a restart of the instruction must not do it again. */
+static enum cpu_status done_here(struct vcpu *vcpu, const void *data)
+{
+    struct access_log *log = &vcpu->log;
+
+    memcpy(log->entry[log->count].data, data, log->entry[log->count].size);
+    log->next = ++log->count;
+    return CPU_OK;
+}
+
+static enum cpu_status exit_to_user(struct vcpu *vcpu)
+{
+    vcpu->log.waiting = true;
+    vcpu->exit_result = 0;
+    return CPU_EXIT_ACCESS;
+}
+
+static bool mmio_here(struct vcpu *vcpu, uint64_t gpa, void *data, unsigned size, bool write)
+{
+    if (vcpu->lapic && (lapic_mmio(vcpu->lapic, gpa, data, size, write) ||
+                        irqchip_mmio(vcpu->vm->irqchip, gpa, data, size, write)))
+        return true;
+    return write && eventfds_write(vcpu->vm->eventfds, false, gpa, data, size);
+}
+
+static enum cpu_status op_mmio(void *opaque, uint64_t gpa, void *data, unsigned size, bool write)
+{
+    struct vcpu *vcpu = opaque;
+    struct kvm_run *run = vcpu->run;
+    struct logged_access access = { .address = gpa, .size = size, .write = write };
+    enum cpu_status status;
+
+    /* KVM splits larger accesses too. */
+    while (size > 8) {
+        status = op_mmio(opaque, gpa, data, 8, write);
+        if (status != CPU_OK)
+            return status;
+        gpa += 8;
+        data = (uint8_t *)data + 8;
+        size -= 8;
+        access.address = gpa;
+        access.size = size;
+    }
+    status = replay(vcpu, &access, data);
+    if (status != CPU_BREAK)
+        return status;
+    if (mmio_here(vcpu, gpa, data, size, write))
+        return done_here(vcpu, data);
+    run->exit_reason = KVM_EXIT_MMIO;
+    run->mmio.phys_addr = gpa;
+    run->mmio.len = size;
+    run->mmio.is_write = write;
+    memset(run->mmio.data, 0, sizeof(run->mmio.data));
+    if (write)
+        memcpy(run->mmio.data, data, size);
+    return exit_to_user(vcpu);
+}
+
+static void *pio_page(struct vcpu *vcpu)
+{
+    return (uint8_t *)vcpu->run + VCPU_PIO_OFFSET;
+}
+
+static enum cpu_status op_pio(void *opaque, uint16_t port, void *data, unsigned size, bool write)
+{
+    struct vcpu *vcpu = opaque;
+    struct kvm_run *run = vcpu->run;
+    struct logged_access access = { .address = port, .size = size, .port = true, .write = write };
+    enum cpu_status status = replay(vcpu, &access, data);
+
+    if (status != CPU_BREAK)
+        return status;
+    if ((vcpu->lapic && irqchip_pio(vcpu->vm->irqchip, port, data, size, write)) ||
+        (write && eventfds_write(vcpu->vm->eventfds, true, port, data, size)))
+        return done_here(vcpu, data);
+    run->exit_reason = KVM_EXIT_IO;
+    run->io.direction = write ? KVM_EXIT_IO_OUT : KVM_EXIT_IO_IN;
+    run->io.size = size;
+    run->io.port = port;
+    run->io.count = 1;
+    run->io.data_offset = VCPU_PIO_OFFSET;
+    if (write)
+        memcpy(pio_page(vcpu), data, size);
+    return exit_to_user(vcpu);
+}
+
+void vcpu_complete_access(struct vcpu *vcpu)
+{
+    struct access_log *log = &vcpu->log;
+    struct logged_access *access = &log->entry[log->count];
+
+    log->next = 0;
+    if (!log->waiting)
+        return;
+    log->waiting = false;
+    log->count++;
+    if (!access->write)
+        memcpy(access->data, access->port ? pio_page(vcpu) : vcpu->run->mmio.data, access->size);
+}
+
+static void op_access_done(void *opaque)
+{
+    struct vcpu *vcpu = opaque;
+
+    vcpu->log.count = vcpu->log.next = 0;
+}
+
+static enum cpu_status op_rdmsr(void *opaque, uint32_t index, uint64_t *value)
+{
+    return msr_read(opaque, index, value, false) ? CPU_OK : CPU_FAULT;
+}
+
+static enum cpu_status op_wrmsr(void *opaque, uint32_t index, uint64_t value)
+{
+    return msr_write(opaque, index, value, false) ? CPU_OK : CPU_FAULT;
+}
+
+static void op_cpuid(void *opaque, uint32_t leaf, uint32_t subleaf, uint32_t regs[4])
+{
+    cpuid_query(opaque, leaf, subleaf, regs);
+}
+
+static uint64_t op_read_tsc(void *opaque)
+{
+    return tsc_read(opaque);
+}
+
+static uint64_t op_read_tpr(void *opaque)
+{
+    struct vcpu *vcpu = opaque;
+
+    return vcpu->lapic ? lapic_get_tpr(vcpu->lapic) : vcpu->tpr;
+}
+
+static void op_write_tpr(void *opaque, uint64_t value)
+{
+    struct vcpu *vcpu = opaque;
+
+    vcpu->tpr = value & 0xf;
+    if (vcpu->lapic)
+        lapic_set_tpr(vcpu->lapic, value & 0xf);
+}
+
+const struct cpu_ops vcpu_cpu_ops = {
+    .map_page = op_map_page,
+    .mmio = op_mmio,
+    .pio = op_pio,
+    .access_done = op_access_done,
+    .rdmsr = op_rdmsr,
+    .wrmsr = op_wrmsr,
+    .cpuid = op_cpuid,
+    .read_tsc = op_read_tsc,
+    .read_tpr = op_read_tpr,
+    .write_tpr = op_write_tpr,
+};

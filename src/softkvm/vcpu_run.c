@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * KVM_RUN: the loop around cpu_run(), interrupts and signals between its
+ * rounds, and what its endings become for user space.
+ *
+ * Source: Linux 6.12 Documentation/virt/kvm/api.rst (4.10 and chapter 5) and
+ * arch/x86/kvm/x86.c, kvm_arch_vcpu_ioctl_run() and vcpu_enter_guest(), for the
+ * order in which things are looked at.
+ */
+#include "guest_clock.h"
+#include "hypercall.h"
+#include "irqchip.h"
+#include "signals.h"
+#include "soft_vcpu.h"
+#include "soft_vm.h"
+#include "ticker.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+/* What steps of the loop return: go on, or KVM_RUN's result (0 or -errno). */
+enum { RUN_ON = 1 };
+
+enum { SIPI_SHIFT = 12 };
+
+void vcpu_kick(struct vcpu *vcpu)
+{
+    uint64_t one = 1;
+
+    __atomic_or_fetch(&vcpu->cpu->request, CPU_REQ_EXIT, __ATOMIC_SEQ_CST);
+    /* EAGAIN: the counter is full, which wakes as well. */
+    if (__atomic_load_n(&vcpu->asleep, __ATOMIC_SEQ_CST) &&
+        write(vcpu->wake_fd, &one, sizeof(one)) < 0)
+        return;
+}
+
+static void enter_guest(struct vcpu *vcpu)
+{
+    pthread_mutex_lock(&vcpu->run_lock);
+    while (__atomic_load_n(&vcpu->vm->paused, __ATOMIC_SEQ_CST)) {
+        pthread_mutex_unlock(&vcpu->run_lock);
+        /* Who paused the VM holds this until it is done. */
+        pthread_mutex_lock(&vcpu->vm->lock);
+        pthread_mutex_unlock(&vcpu->vm->lock);
+        pthread_mutex_lock(&vcpu->run_lock);
+    }
+    __atomic_store_n(&vcpu->in_guest, true, __ATOMIC_SEQ_CST);
+}
+
+static void leave_guest(struct vcpu *vcpu)
+{
+    __atomic_store_n(&vcpu->in_guest, false, __ATOMIC_SEQ_CST);
+    pthread_mutex_unlock(&vcpu->run_lock);
+}
+
+static void get_pending(struct vcpu *vcpu, struct lapic_pending *pending)
+{
+    memset(pending, 0, sizeof(*pending));
+    if (vcpu->lapic) {
+        lapic_get_pending(vcpu->lapic, pending);
+    } else {
+        pending->nmi = vcpu->nmis > 0;
+        pending->interrupt = vcpu->interrupt >= 0;
+    }
+}
+
+static bool nmi_allowed(const struct cpu *cpu)
+{
+    return !cpu->nmi_masked && !cpu->interrupt_shadow && !cpu->event.pending;
+}
+
+/* The APIC's INIT and SIPI (SDM vol. 3, 8.4). */
+static void take_init_and_sipi(struct vcpu *vcpu, const struct lapic_pending *pending)
+{
+    struct cpu *cpu = vcpu->cpu;
+    struct lapic_pending taken = { .init = pending->init };
+    bool is_bsp = vcpu->id == vcpu->vm->boot_cpu_id;
+
+    if (pending->init) {
+        cpu_init(cpu);
+        lapic_init(vcpu->lapic);
+        memset(&vcpu->log, 0, sizeof(vcpu->log));
+        vcpu->mp_state = is_bsp ? KVM_MP_STATE_RUNNABLE : KVM_MP_STATE_INIT_RECEIVED;
+    }
+    if (pending->sipi) {
+        /* Only a processor that waits for it sees it. */
+        taken.sipi = true;
+        if (vcpu->mp_state == KVM_MP_STATE_INIT_RECEIVED) {
+            cpu->seg[SEG_CS].selector = pending->sipi_vector << (SIPI_SHIFT - 4);
+            cpu->seg[SEG_CS].base = (uint64_t)pending->sipi_vector << SIPI_SHIFT;
+            cpu->regs[REG_RIP] = 0;
+            cpu_state_replaced(cpu);
+            vcpu->mp_state = KVM_MP_STATE_RUNNABLE;
+        }
+    }
+    lapic_clear_pending(vcpu->lapic, &taken);
+}
+
+static void inject(struct vcpu *vcpu, uint8_t vector, bool external)
+{
+    memset(&vcpu->cpu->event, 0, sizeof(vcpu->cpu->event));
+    vcpu->cpu->event.pending = true;
+    vcpu->cpu->event.external = external;
+    vcpu->cpu->event.vector = vector;
+}
+
+static void inject_nmi(struct vcpu *vcpu)
+{
+    if (vcpu->lapic) {
+        struct lapic_pending taken = { .nmi = true };
+
+        lapic_clear_pending(vcpu->lapic, &taken);
+    } else {
+        vcpu->nmis--;
+    }
+    vcpu->cpu->nmi_masked = true;
+    inject(vcpu, VECTOR_NMI, false);
+}
+
+static void inject_interrupt(struct vcpu *vcpu)
+{
+    int vector = vcpu->interrupt;
+
+    if (vcpu->lapic)
+        vector = lapic_take_interrupt(vcpu->lapic);
+    vcpu->interrupt = -1;
+    if (vector >= 0)
+        inject(vcpu, vector, true);
+}
+
+/*
+ * Hand the processor what waits for it, or ask it to come out as soon as that
+ * can be taken.  False: something could be injected but for an instruction that
+ * is half done.
+ */
+static bool inject_events(struct vcpu *vcpu)
+{
+    struct cpu *cpu = vcpu->cpu;
+    struct lapic_pending pending;
+    uint32_t request = 0;
+
+    get_pending(vcpu, &pending);
+    if (vcpu->log.count &&
+        ((pending.nmi && nmi_allowed(cpu)) || (pending.interrupt && cpu_interrupt_allowed(cpu)) ||
+         pending.init))
+        return false;
+    if (pending.init || pending.sipi)
+        take_init_and_sipi(vcpu, &pending);
+    if (vcpu->mp_state == KVM_MP_STATE_INIT_RECEIVED)
+        return true;
+    if (pending.nmi && nmi_allowed(cpu))
+        inject_nmi(vcpu);
+    else if (pending.nmi)
+        request |= CPU_REQ_NMI;
+    if (pending.interrupt && cpu_interrupt_allowed(cpu))
+        inject_interrupt(vcpu);
+    else if (pending.interrupt)
+        request |= CPU_REQ_IRQ;
+    /* User space wants to know when it may use KVM_INTERRUPT. */
+    if (!vcpu->lapic && vcpu->run->request_interrupt_window)
+        request |= CPU_REQ_IRQ;
+    if (request)
+        __atomic_or_fetch(&cpu->request, request, __ATOMIC_SEQ_CST);
+    return true;
+}
+
+static int finish(struct vcpu *vcpu, uint32_t exit_reason)
+{
+    vcpu->run->exit_reason = exit_reason;
+    return 0;
+}
+
+void vcpu_exit_emulation_error(struct vcpu *vcpu)
+{
+    struct kvm_run *run = vcpu->run;
+
+    run->exit_reason = KVM_EXIT_INTERNAL_ERROR;
+    memset(&run->emulation_failure, 0, sizeof(run->emulation_failure));
+    run->emulation_failure.suberror = KVM_INTERNAL_ERROR_EMULATION;
+    vcpu->exit_result = 0;
+}
+
+static int exit_debug(struct vcpu *vcpu)
+{
+    struct kvm_debug_exit_arch *arch = &vcpu->run->debug.arch;
+
+    arch->exception = vcpu->cpu->debug.vector;
+    arch->pc = vcpu->cpu->debug.pc;
+    arch->dr6 = vcpu->cpu->debug.dr6;
+    arch->dr7 = vcpu->cpu->debug.dr7;
+    return finish(vcpu, KVM_EXIT_DEBUG);
+}
+
+static int halted(struct vcpu *vcpu)
+{
+    if (!vcpu->lapic)
+        return finish(vcpu, KVM_EXIT_HLT);
+    vcpu->mp_state = KVM_MP_STATE_HALTED;
+    return RUN_ON;
+}
+
+/* cpu_run() came back: what now? */
+static int settle(struct vcpu *vcpu, enum cpu_status status)
+{
+    switch (status) {
+    case CPU_EXIT_REQUEST:
+        return RUN_ON;
+    case CPU_EXIT_ACCESS:
+        return vcpu->exit_result;
+    case CPU_EXIT_HLT:
+        return halted(vcpu);
+    case CPU_EXIT_HYPERCALL:
+        return hypercall(vcpu) ? 0 : RUN_ON;
+    case CPU_EXIT_SHUTDOWN:
+        return finish(vcpu, KVM_EXIT_SHUTDOWN);
+    case CPU_EXIT_DEBUG:
+        return exit_debug(vcpu);
+    default:
+        vcpu_exit_emulation_error(vcpu);
+        return 0;
+    }
+}
+
+/* Does what waits end HLT, or the wait for INIT and SIPI? */
+static bool may_wake(struct vcpu *vcpu)
+{
+    struct lapic_pending pending;
+    bool wake;
+
+    pthread_mutex_lock(&vcpu->run_lock);
+    get_pending(vcpu, &pending);
+    if (vcpu->mp_state == KVM_MP_STATE_HALTED)
+        wake = (pending.nmi && nmi_allowed(vcpu->cpu)) || pending.init || pending.sipi ||
+               (pending.interrupt && cpu_interrupt_allowed(vcpu->cpu)) ||
+               vcpu->cpu->event.pending;
+    else
+        wake = pending.init || pending.sipi;
+    pthread_mutex_unlock(&vcpu->run_lock);
+    return wake;
+}
+
+/*
+ * Wait with the caller's signal mask.  0: something has come; -EINTR.
+ * asleep is set before looking, as who brings something looks at it afterwards.
+ */
+static int sleep_in_library(struct vcpu *vcpu, const struct run_signals *signals)
+{
+    struct pollfd poll = { .fd = vcpu->wake_fd, .events = POLLIN };
+    int ret = 0;
+    uint64_t n;
+
+    __atomic_store_n(&vcpu->asleep, true, __ATOMIC_SEQ_CST);
+    while (!ret && !may_wake(vcpu)) {
+        if (ppoll(&poll, 1, NULL, &signals->allowed) < 0)
+            ret = -errno;
+        else if (read(vcpu->wake_fd, &n, sizeof(n)) < 0 && errno != EAGAIN)
+            ret = -errno;
+    }
+    __atomic_store_n(&vcpu->asleep, false, __ATOMIC_SEQ_CST);
+    return ret;
+}
+
+/*
+ * A processor that waits for INIT and SIPI: KVM_RUN ends with EAGAIN when they
+ * came, and the caller enters again.
+ */
+static int wait_for_sipi(struct vcpu *vcpu, const struct run_signals *signals)
+{
+    struct lapic_pending pending;
+    int ret;
+
+    if (vcpu->run->immediate_exit)
+        return -EINTR;
+    ret = sleep_in_library(vcpu, signals);
+    if (ret) {
+        vcpu->run->exit_reason = KVM_EXIT_INTR;
+        return ret;
+    }
+    pthread_mutex_lock(&vcpu->run_lock);
+    get_pending(vcpu, &pending);
+    take_init_and_sipi(vcpu, &pending);
+    pthread_mutex_unlock(&vcpu->run_lock);
+    return -EAGAIN;
+}
+
+/*
+ * Finish the instruction that was out to user space, and nothing after it:
+ * interrupts, signals and immediate_exit come between instructions only.
+ */
+static int finish_instruction(struct vcpu *vcpu)
+{
+    struct cpu *cpu = vcpu->cpu;
+    __typeof__(cpu->guest_debug) wishes = cpu->guest_debug;
+    enum cpu_status status;
+
+    cpu->guest_debug.enabled = cpu->guest_debug.single_step = true;
+    cpu_state_replaced(cpu);
+    do {
+        __atomic_store_n(&cpu->request, 0, __ATOMIC_SEQ_CST);
+        vcpu->log.next = 0;
+        status = cpu_run(cpu);
+    } while (status == CPU_EXIT_REQUEST && !__atomic_load_n(&vcpu->vm->paused, __ATOMIC_SEQ_CST));
+    cpu->guest_debug = wishes;
+    cpu_state_replaced(cpu);
+    if (status == CPU_EXIT_DEBUG && !(wishes.enabled && wishes.single_step)) {
+        vcpu->log.count = vcpu->log.next = 0;
+        return RUN_ON;
+    }
+    return settle(vcpu, status);
+}
+
+/* In the guest, from the checks that come first to cpu_run(). */
+static int one_round(struct vcpu *vcpu, const struct run_signals *signals, bool *interrupted)
+{
+    struct cpu *cpu = vcpu->cpu;
+
+    /* What is asked from here on is found in there. */
+    __atomic_store_n(&cpu->request, 0, __ATOMIC_SEQ_CST);
+    *interrupted = signals_pending(signals) ||
+                   __atomic_load_n(&vcpu->run->immediate_exit, __ATOMIC_RELAXED);
+    if (__atomic_load_n(&vcpu->vm->paused, __ATOMIC_SEQ_CST))
+        return RUN_ON;
+    kvmclock_refresh(vcpu);
+    if (*interrupted && !vcpu->log.count)
+        return -EINTR;
+    if (*interrupted || !inject_events(vcpu))
+        return finish_instruction(vcpu);
+    if (vcpu->mp_state != KVM_MP_STATE_RUNNABLE)
+        return RUN_ON;
+    if (!vcpu->lapic && vcpu->run->request_interrupt_window && vcpu->interrupt < 0 &&
+        cpu_interrupt_allowed(cpu))
+        return finish(vcpu, KVM_EXIT_IRQ_WINDOW_OPEN);
+    vcpu->log.next = 0;
+    return settle(vcpu, cpu_run(cpu));
+}
+
+static int run_loop(struct vcpu *vcpu, const struct run_signals *signals)
+{
+    int ret = RUN_ON;
+
+    while (ret == RUN_ON) {
+        bool interrupted;
+
+        enter_guest(vcpu);
+        ret = ticker_wake(vcpu->vm->ticker);
+        if (!ret)
+            ret = one_round(vcpu, signals, &interrupted);
+        leave_guest(vcpu);
+        if (ret == RUN_ON && vcpu->mp_state != KVM_MP_STATE_RUNNABLE) {
+            ret = sleep_in_library(vcpu, signals);
+            if (ret == 0) {
+                if (vcpu->mp_state == KVM_MP_STATE_HALTED)
+                    vcpu->mp_state = KVM_MP_STATE_RUNNABLE;
+                ret = RUN_ON;
+            }
+        }
+    }
+    if (ret == -EINTR && !vcpu->run->immediate_exit)
+        vcpu->run->exit_reason = KVM_EXIT_INTR;
+    return ret;
+}
+
+/* struct kvm_run's fields that tell of the vCPU between runs. */
+static void save_to_run(struct vcpu *vcpu)
+{
+    struct kvm_run *run = vcpu->run;
+
+    run->if_flag = !!(cpu_rflags(vcpu->cpu) & FLAG_IF);
+    run->flags = 0;
+    if (vcpu->lapic) {
+        run->cr8 = lapic_get_tpr(vcpu->lapic);
+        run->apic_base = lapic_get_base(vcpu->lapic);
+        run->ready_for_interrupt_injection = 1;
+    } else {
+        run->cr8 = vcpu->tpr;
+        run->apic_base = vcpu->apic_base;
+        run->ready_for_interrupt_injection = vcpu->interrupt < 0 &&
+                                             cpu_interrupt_allowed(vcpu->cpu);
+    }
+}
+
+int vcpu_run(struct vcpu *vcpu)
+{
+    struct kvm_run *run = vcpu->run;
+    struct run_signals signals;
+    int ret;
+
+    signals_block(&signals, vcpu->has_sigmask ? &vcpu->sigmask : NULL);
+    run->exit_reason = KVM_EXIT_UNKNOWN;
+    if (run->kvm_valid_regs || run->kvm_dirty_regs) {
+        ret = -EINVAL;
+    } else if (vcpu->mp_state == KVM_MP_STATE_UNINITIALIZED) {
+        ret = wait_for_sipi(vcpu, &signals);
+    } else {
+        if (!vcpu->lapic)
+            vcpu->tpr = run->cr8 & 0xf;
+        if (vcpu->hypercall_waiting)
+            hypercall_complete(vcpu);
+        vcpu_complete_access(vcpu);
+        ret = run_loop(vcpu, &signals);
+    }
+    save_to_run(vcpu);
+    if (!ret || ret == -EFAULT)
+        vcpu->exits[run->exit_reason % 64]++;
+    signals_restore(&signals);
+    return ret;
+}

@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The VM ioctls, one row each. */
+#include "eventfds.h"
+#include "guest_clock.h"
+#include "guest_memfd.h"
+#include "hypercall.h"
+#include "ioctl_table.h"
+#include "irqchip.h"
+#include "soft_vcpu.h"
+#include "soft_vm.h"
+#include "usercopy.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum {
+    MIN_MMU_PAGES = 64,
+    MAX_ROUTES = 4096,
+};
+
+/* The three pages below it have to fit under 4 GiB. */
+#define MAX_TSS_ADDR (0x100000000UL - 3 * 4096)
+
+static int check_extension(void *object, void *arg, unsigned long cap)
+{
+    const struct vm *vm = object;
+
+    return capability_check(&vm->options, vm, cap);
+}
+
+static int create_vcpu(void *object, void *arg, unsigned long id)
+{
+    return vcpu_create(object, id);
+}
+
+static int set_user_memory_region(void *object, void *arg, unsigned long value)
+{
+    const struct kvm_userspace_memory_region *old = arg;
+    struct kvm_userspace_memory_region2 region = {
+        .slot = old->slot,
+        .flags = old->flags,
+        .guest_phys_addr = old->guest_phys_addr,
+        .memory_size = old->memory_size,
+        .userspace_addr = old->userspace_addr,
+    };
+
+    return vm_set_memory_region(object, &region, KVM_MEM_LOG_DIRTY_PAGES | KVM_MEM_READONLY);
+}
+
+static int set_user_memory_region2(void *object, void *arg, unsigned long value)
+{
+    return vm_set_memory_region(object, arg, KVM_MEM_LOG_DIRTY_PAGES | KVM_MEM_READONLY |
+                                             KVM_MEM_GUEST_MEMFD);
+}
+
+static int get_dirty_log(void *object, void *arg, unsigned long value)
+{
+    return vm_get_dirty_log(object, arg);
+}
+
+static int set_memory_attributes(void *object, void *arg, unsigned long value)
+{
+    return vm_set_attributes(object, arg);
+}
+
+static int create_guest_memfd(void *object, void *arg, unsigned long value)
+{
+    return guest_memfd_create(object, arg);
+}
+
+/* Real mode and identity paging are done in software: the pages aren't needed. */
+static int set_tss_addr(void *object, void *arg, unsigned long addr)
+{
+    return addr > MAX_TSS_ADDR ? -EINVAL : 0;
+}
+
+static int set_identity_map_addr(void *object, void *arg, unsigned long value)
+{
+    struct vm *vm = object;
+    int ret;
+
+    pthread_mutex_lock(&vm->lock);
+    ret = vm->nr_vcpus ? -EINVAL : 0;
+    pthread_mutex_unlock(&vm->lock);
+    return ret;
+}
+
+static int set_boot_cpu_id(void *object, void *arg, unsigned long id)
+{
+    struct vm *vm = object;
+    int ret = -EBUSY;
+
+    pthread_mutex_lock(&vm->lock);
+    if (!vm->nr_vcpus) {
+        vm->boot_cpu_id = id;
+        ret = 0;
+    }
+    pthread_mutex_unlock(&vm->lock);
+    return ret;
+}
+
+static int set_nr_mmu_pages(void *object, void *arg, unsigned long pages)
+{
+    struct vm *vm = object;
+
+    if (pages < MIN_MMU_PAGES)
+        return -EINVAL;
+    __atomic_store_n(&vm->nr_mmu_pages, pages, __ATOMIC_RELAXED);
+    return 0;
+}
+
+static int get_nr_mmu_pages(void *object, void *arg, unsigned long value)
+{
+    struct vm *vm = object;
+
+    return __atomic_load_n(&vm->nr_mmu_pages, __ATOMIC_RELAXED);
+}
+
+static int create_irqchip(void *object, void *arg, unsigned long value)
+{
+    struct vm *vm = object;
+    int ret;
+
+    pthread_mutex_lock(&vm->lock);
+    if (irqchip_present(vm->irqchip))
+        ret = -EEXIST;
+    else
+        ret = vm->nr_vcpus ? -EINVAL : irqchip_create(vm->irqchip);
+    pthread_mutex_unlock(&vm->lock);
+    return ret;
+}
+
+static int create_pit2(void *object, void *arg, unsigned long value)
+{
+    struct vm *vm = object;
+
+    return irqchip_create_pit(vm->irqchip, arg);
+}
+
+static int create_pit(void *object, void *arg, unsigned long value)
+{
+    struct vm *vm = object;
+    const struct kvm_pit_config config = { .flags = KVM_PIT_SPEAKER_DUMMY };
+
+    return irqchip_create_pit(vm->irqchip, &config);
+}
+
+static int get_pit2(void *object, void *arg, unsigned long value)
+{
+    struct vm *vm = object;
+
+    return irqchip_get_pit(vm->irqchip, arg);
+}
+
+static int set_pit2(void *object, void *arg, unsigned long value)
+{
+    struct vm *vm = object;
+
+    return irqchip_set_pit(vm->irqchip, arg);
+}
+
+static int reinject_control(void *object, void *arg, unsigned long user)
+{
+    struct vm *vm = object;
+    struct kvm_reinject_control control;
+
+    if (copy_from_user(&control, user, sizeof(control)))
+        return -EFAULT;
+    return irqchip_set_pit_reinject(vm->irqchip, control.pit_reinject);
+}
+
+static int get_irqchip(void *object, void *arg, unsigned long value)
+{
+    struct vm *vm = object;
+
+    return irqchip_get_state(vm->irqchip, arg);
+}
+
+static int set_irqchip(void *object, void *arg, unsigned long value)
+{
+    struct vm *vm = object;
+
+    return irqchip_set_state(vm->irqchip, arg);
+}
+
+static int irq_line_status(void *object, void *arg, unsigned long value)
+{
+    struct vm *vm = object;
+    struct kvm_irq_level *level = arg;
+
+    if (!irqchip_present(vm->irqchip))
+        return -ENXIO;
+    level->status = irqchip_set_line(vm->irqchip, level->irq, level->level);
+    return 0;
+}
+
+static int signal_msi(void *object, void *arg, unsigned long value)
+{
+    struct vm *vm = object;
+
+    return irqchip_send_msi(vm->irqchip, arg);
+}
+
+static int set_gsi_routing(void *object, void *arg, unsigned long value)
+{
+    struct vm *vm = object;
+    const struct kvm_irq_routing *routing = arg;
+
+    return routing->flags ? -EINVAL
+                          : irqchip_set_routing(vm->irqchip, routing->entries, routing->nr);
+}
+
+static int irqfd(void *object, void *arg, unsigned long value)
+{
+    struct vm *vm = object;
+
+    return eventfds_irqfd(vm->eventfds, arg);
+}
+
+static int ioeventfd(void *object, void *arg, unsigned long value)
+{
+    struct vm *vm = object;
+
+    return eventfds_ioeventfd(vm->eventfds, arg);
+}
+
+static int get_clock(void *object, void *arg, unsigned long value)
+{
+    return kvmclock_get(object, arg);
+}
+
+static int set_clock(void *object, void *arg, unsigned long value)
+{
+    return kvmclock_set(object, arg);
+}
+
+static int set_tsc_khz(void *object, void *arg, unsigned long khz)
+{
+    struct vm *vm = object;
+    int ret = -EINVAL;
+
+    pthread_mutex_lock(&vm->lock);
+    if (!vm->nr_vcpus && khz <= UINT32_MAX) {
+        __atomic_store_n(&vm->default_tsc_khz, khz ? khz : TSC_DEFAULT_KHZ, __ATOMIC_RELAXED);
+        ret = 0;
+    }
+    pthread_mutex_unlock(&vm->lock);
+    return ret;
+}
+
+static int get_tsc_khz(void *object, void *arg, unsigned long value)
+{
+    struct vm *vm = object;
+
+    return __atomic_load_n(&vm->default_tsc_khz, __ATOMIC_RELAXED);
+}
+
+static int enable_exit_hypercall(struct vm *vm, const struct kvm_enable_cap *cap)
+{
+    if (cap->args[0] & ~hypercall_exit_mask())
+        return -EINVAL;
+    __atomic_store_n(&vm->hypercall_exits, cap->args[0], __ATOMIC_RELAXED);
+    return 0;
+}
+
+static int enable_x2apic_api(struct vm *vm, const struct kvm_enable_cap *cap)
+{
+    if (cap->args[0] & ~(uint64_t)(KVM_X2APIC_API_USE_32BIT_IDS |
+                                   KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK))
+        return -EINVAL;
+    irqchip_set_x2apic_api(vm->irqchip, cap->args[0] & KVM_X2APIC_API_USE_32BIT_IDS,
+                           cap->args[0] & KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK);
+    return 0;
+}
+
+static int enable_cap(void *object, void *arg, unsigned long value)
+{
+    static const struct {
+        uint32_t cap;
+        int (*fn)(struct vm *vm, const struct kvm_enable_cap *cap);
+    } caps[] = {
+        { KVM_CAP_EXIT_HYPERCALL, enable_exit_hypercall },
+        { KVM_CAP_X2APIC_API, enable_x2apic_api },
+    };
+    const struct kvm_enable_cap *cap = arg;
+
+    if (cap->flags)
+        return -EINVAL;
+    for (size_t i = 0; i < sizeof(caps) / sizeof(caps[0]); i++) {
+        if (caps[i].cap == cap->cap)
+            return caps[i].fn(object, cap);
+    }
+    return -EINVAL;
+}
+
+static const struct ioctl_row rows[] = {
+    IOCTL_VALUE(KVM_CHECK_EXTENSION, KVM_CAP_CHECK_EXTENSION_VM, check_extension),
+    IOCTL_VALUE(KVM_CREATE_VCPU, 0, create_vcpu),
+    IOCTL_STRUCT(KVM_SET_USER_MEMORY_REGION, struct kvm_userspace_memory_region,
+                 KVM_CAP_USER_MEMORY, set_user_memory_region),
+    IOCTL_STRUCT(KVM_SET_USER_MEMORY_REGION2, struct kvm_userspace_memory_region2,
+                 KVM_CAP_USER_MEMORY2, set_user_memory_region2),
+    IOCTL_STRUCT(KVM_GET_DIRTY_LOG, struct kvm_dirty_log, 0, get_dirty_log),
+    /* Its capability is a mask: capability.c. */
+    IOCTL_STRUCT(KVM_SET_MEMORY_ATTRIBUTES, struct kvm_memory_attributes, 0,
+                 set_memory_attributes),
+    IOCTL_STRUCT(KVM_CREATE_GUEST_MEMFD, struct kvm_create_guest_memfd, KVM_CAP_GUEST_MEMFD,
+                 create_guest_memfd),
+    IOCTL_VALUE(KVM_SET_TSS_ADDR, KVM_CAP_SET_TSS_ADDR, set_tss_addr),
+    IOCTL_STRUCT(KVM_SET_IDENTITY_MAP_ADDR, uint64_t, KVM_CAP_SET_IDENTITY_MAP_ADDR,
+                 set_identity_map_addr),
+    IOCTL_VALUE(KVM_SET_BOOT_CPU_ID, KVM_CAP_SET_BOOT_CPU_ID, set_boot_cpu_id),
+    IOCTL_VALUE(KVM_SET_NR_MMU_PAGES, KVM_CAP_MMU_SHADOW_CACHE_CONTROL, set_nr_mmu_pages),
+    IOCTL_VALUE(KVM_GET_NR_MMU_PAGES, KVM_CAP_MMU_SHADOW_CACHE_CONTROL, get_nr_mmu_pages),
+    IOCTL_VALUE(KVM_CREATE_IRQCHIP, KVM_CAP_IRQCHIP, create_irqchip),
+    IOCTL_STRUCT(KVM_CREATE_PIT2, struct kvm_pit_config, KVM_CAP_PIT2, create_pit2),
+    IOCTL_VALUE(KVM_CREATE_PIT, KVM_CAP_PIT, create_pit),
+    IOCTL_STRUCT(KVM_GET_PIT2, struct kvm_pit_state2, KVM_CAP_PIT_STATE2, get_pit2),
+    IOCTL_STRUCT(KVM_SET_PIT2, struct kvm_pit_state2, KVM_CAP_PIT_STATE2, set_pit2),
+    IOCTL_VALUE(KVM_REINJECT_CONTROL, KVM_CAP_REINJECT_CONTROL, reinject_control),
+    IOCTL_STRUCT(KVM_GET_IRQCHIP, struct kvm_irqchip, KVM_CAP_IRQCHIP, get_irqchip),
+    /* Its number says that it returns something; it only reads. */
+    { .name = "KVM_SET_IRQCHIP", .cmd = (unsigned)KVM_SET_IRQCHIP, .cap = KVM_CAP_IRQCHIP,
+      .size = IOCTL_TYPE_SIZE(KVM_SET_IRQCHIP, struct kvm_irqchip), .fn = set_irqchip,
+      .in = true },
+    IOCTL_STRUCT(KVM_IRQ_LINE, struct kvm_irq_level, KVM_CAP_IRQCHIP, irq_line_status),
+    IOCTL_STRUCT(KVM_IRQ_LINE_STATUS, struct kvm_irq_level, KVM_CAP_IRQ_INJECT_STATUS,
+                 irq_line_status),
+    IOCTL_STRUCT(KVM_SIGNAL_MSI, struct kvm_msi, KVM_CAP_SIGNAL_MSI, signal_msi),
+    IOCTL_ARRAY(KVM_SET_GSI_ROUTING, struct kvm_irq_routing, struct kvm_irq_routing_entry,
+                MAX_ROUTES, EINVAL, 0, set_gsi_routing),
+    IOCTL_STRUCT(KVM_IRQFD, struct kvm_irqfd, KVM_CAP_IRQFD, irqfd),
+    IOCTL_STRUCT(KVM_IOEVENTFD, struct kvm_ioeventfd, KVM_CAP_IOEVENTFD, ioeventfd),
+    IOCTL_STRUCT(KVM_GET_CLOCK, struct kvm_clock_data, 0, get_clock),
+    IOCTL_STRUCT(KVM_SET_CLOCK, struct kvm_clock_data, 0, set_clock),
+    IOCTL_VALUE(KVM_SET_TSC_KHZ, KVM_CAP_VM_TSC_CONTROL, set_tsc_khz),
+    IOCTL_VALUE(KVM_GET_TSC_KHZ, KVM_CAP_VM_TSC_CONTROL, get_tsc_khz),
+    IOCTL_STRUCT(KVM_ENABLE_CAP, struct kvm_enable_cap, KVM_CAP_ENABLE_CAP_VM, enable_cap),
+};
+
+const struct ioctl_table vm_ioctls = { "vm", rows, sizeof(rows) / sizeof(rows[0]) };
