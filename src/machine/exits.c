@@ -50,21 +50,6 @@ static enum kvm_exit_action exit_mmio(void *opaque, struct kvm_vcpu *vcpu, uint6
     return after_device(cpu->machine);
 }
 
-static int convert(struct machine *m, uint64_t gpa, uint64_t size, bool private_)
-{
-    uint64_t failed = gpa;
-    int ret = memory_convert(m->mem, gpa, size, private_, &failed);
-
-    if (ret)
-        trace(TRACE_KVM_CONVERT_MEMORY, "gpa=0x%" PRIx64 " size=0x%" PRIx64 " %s: failed at 0x%"
-              PRIx64 ": %s", gpa, size, private_ ? "private" : "shared", failed,
-              g_strerror(-ret));
-    else
-        trace(TRACE_KVM_CONVERT_MEMORY, "gpa=0x%" PRIx64 " size=0x%" PRIx64 " %s", gpa, size,
-              private_ ? "private" : "shared");
-    return ret;
-}
-
 /* The run state changes to internal-error; the reason goes to whoever started us. */
 static enum kvm_exit_action internal_error(struct machine_cpu *cpu, const char *text)
 {
@@ -91,8 +76,9 @@ static enum kvm_exit_action exit_memory_fault(void *opaque, struct kvm_vcpu *vcp
         cpu->faults = 0;
     cpu->fault_gpa = gpa;
     cpu->fault_private = private_;
-    ret = ++cpu->faults > MAX_FAULTS_ON_A_PAGE ? -ELOOP
-                                               : convert(cpu->machine, gpa, size, private_);
+    ret = -ELOOP;
+    if (++cpu->faults <= MAX_FAULTS_ON_A_PAGE)
+        ret = memory_convert(cpu->machine->mem, gpa, size, private_, NULL);
     if (ret == 0)
         return KVM_RESUME;
     g_snprintf(text, sizeof(text), "the page at 0x%" PRIx64 " can't be made %s: %s", gpa,
@@ -113,7 +99,7 @@ static enum kvm_exit_action exit_map_gpa_range(void *opaque, struct kvm_vcpu *vc
     if (memory_ram_at(cpu->machine->mem, gpa) == 0)
         *ret = (uint64_t)-EINVAL;
     else
-        *ret = (uint64_t)(int64_t)convert(cpu->machine, gpa, size, private_);
+        *ret = (uint64_t)(int64_t)memory_convert(cpu->machine->mem, gpa, size, private_, NULL);
     return KVM_RESUME;
 }
 

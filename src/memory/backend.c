@@ -105,7 +105,8 @@ static bool check_combinations(const struct memory_backend *backend, GError **er
         { in_place && backend->hugetlb,
           "'hugetlb=on' and 'guest-memfd=on' are incompatible: a guest_memfd has 4 KiB pages" },
         { backend->hugetlbsize && !backend->hugetlb, "'hugetlbsize' needs 'hugetlb=on'" },
-        { backend->hugetlbsize & (backend->hugetlbsize - 1), "'hugetlbsize' must be a power of two" },
+        { backend->hugetlbsize & (backend->hugetlbsize - 1),
+          "'hugetlbsize' must be a power of two" },
         { in_place && backend->merge && !is_memfd(backend),
           "'merge=on' can't work: pages of a guest_memfd are never merged" },
     };

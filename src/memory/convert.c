@@ -268,6 +268,18 @@ static int run_conversion(struct conversion *conv, uint64_t gpa, uint64_t size)
     return ret;
 }
 
+static void trace_conversion(const struct conversion *conv, uint64_t gpa, uint64_t size, int ret)
+{
+    const char *direction = conv->private_ ? "shared_to_private" : "private_to_shared";
+
+    if (ret)
+        trace(TRACE_KVM_CONVERT_MEMORY, "gpa=0x%" PRIx64 " size=0x%" PRIx64 " %s: failed at 0x%"
+              PRIx64 ": %s", gpa, size, direction, conv->bad_gpa, g_strerror(-ret));
+    else
+        trace(TRACE_KVM_CONVERT_MEMORY, "gpa=0x%" PRIx64 " size=0x%" PRIx64 " %s", gpa, size,
+              direction);
+}
+
 int memory_convert_locked(struct memory *mem, uint64_t gpa, uint64_t size, bool private_,
                           bool keep_copies, uint64_t *ret_gpa)
 {
@@ -290,8 +302,7 @@ int memory_convert_locked(struct memory *mem, uint64_t gpa, uint64_t size, bool 
     } else {
         mem->counters.conversions++;
     }
-    trace(TRACE_KVM_CONVERT_MEMORY, "start=0x%" PRIx64 " size=0x%" PRIx64 " %s result=%d", gpa,
-          size, private_ ? "shared_to_private" : "private_to_shared", ret);
+    trace_conversion(&conv, gpa, size, ret);
     return ret;
 }
 

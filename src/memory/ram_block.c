@@ -80,16 +80,31 @@ static int map_guest_memfd(struct ram_block *block)
     return ret;
 }
 
+/* All shared, nothing loaded. */
+static bool make_records(struct ram_block *block, GError **error)
+{
+    bool two = block->kind == BACKEND_TWO_BACKINGS;
+    uint64_t pages = block->size / GUEST_PAGE_SIZE;
+
+    block->private_pages = attr_map_new(pages, false);
+    if (two)
+        block->loaded_pages = attr_map_new(pages, false);
+    if (block->private_pages && (block->loaded_pages || !two))
+        return true;
+    error_set_errno(error, ENOMEM, "attribute map of '%s'", block->name);
+    return false;
+}
+
 /* False with the error set; what was made is the caller's to free. */
 static bool make_backings(struct ram_block *block, GError **error)
 {
     struct kvm_vm *vm = block->mem->vm;
     const char *missing = missing_capability(vm, block->kind);
-    uint64_t pages = block->size / GUEST_PAGE_SIZE;
     int ret;
 
     if (missing) {
-        error_set(error, "memory backend '%s' needs %s, which this KVM lacks", block->name, missing);
+        error_set(error, "memory backend '%s' needs %s, which this KVM lacks", block->name,
+                  missing);
         return false;
     }
     block->host = block->backend->host.addr;
@@ -103,16 +118,7 @@ static bool make_backings(struct ram_block *block, GError **error)
                         block->name);
         return false;
     }
-    if (vm->regime != KVM_ATTRIBUTES_NONE) {
-        block->private_pages = attr_map_new(pages, false);
-        if (block->kind == BACKEND_TWO_BACKINGS)
-            block->loaded_pages = attr_map_new(pages, false);
-        if (!block->private_pages || (block->kind == BACKEND_TWO_BACKINGS && !block->loaded_pages)) {
-            error_set_errno(error, ENOMEM, "attribute map of '%s'", block->name);
-            return false;
-        }
-    }
-    return true;
+    return vm->regime == KVM_ATTRIBUTES_NONE || make_records(block, error);
 }
 
 void ram_block_free(struct ram_block *block)
