@@ -71,6 +71,19 @@ static void tty_make_raw(bool signals)
 }
 
 /*
+ * Once the main loop runs: until then, what goes wrong is said on an ordinary
+ * terminal, and Ctrl-C ends a program that waits for the client of another chardev.
+ */
+static gboolean loop_runs(gpointer data)
+{
+    struct chardev *chr = data;
+
+    chr->timer_tag = 0;
+    tty_make_raw(chr->options.signal);
+    return G_SOURCE_REMOVE;
+}
+
+/*
  * A descriptor of standard output that doesn't block.  O_NONBLOCK belongs to the
  * open file, which the shell and stderr share; where it can be opened anew
  * (terminals, pipes) ours is separate.
@@ -113,7 +126,7 @@ static bool stdio_open(struct chardev *chr, GError **error)
     stdio_used = true;
     if (!at_exit)
         at_exit = atexit(tty_restore) == 0;
-    tty_make_raw(chr->options.signal);
+    chr->timer_tag = g_idle_add_full(G_PRIORITY_HIGH, loop_runs, chr, NULL);
     chr->filename = g_strdup("stdio");
     chardev_stream_open(chr, in, out);
     return true;
@@ -123,6 +136,8 @@ static void stdio_close(struct chardev *chr)
 {
     if (!chr->filename)
         return;                 /* open failed: stdio is somebody else's */
+    if (chr->timer_tag)
+        g_source_remove(chr->timer_tag);
     tty_restore();
     nonblock_restore();
     stdio_used = false;

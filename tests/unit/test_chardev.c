@@ -362,8 +362,8 @@ static void test_socket_file(void **state)
     chardev_free(chr);
     assert_int_equal(stat(path, &st), -1);
 
-    /* Somebody else's file in the same place stays. */
-    chr = open_chardev("c", "unix:%s,server=on,wait=off", path);
+    /* Somebody else's file in the same place stays. (Old spelling of the options.) */
+    chr = open_chardev("c", "unix:%s,server,nowait", path);
     unlink(path);
     close(open(path, O_CREAT | O_WRONLY, 0600));
     chardev_free(chr);
@@ -599,6 +599,10 @@ static int stdio_child(int slave)
     chr = chardev_new("c", "mon:stdio", NULL);
     if (!chr || chardev_new("d", "stdio", NULL))
         return 11;
+    tcgetattr(slave, &during);
+    if (!(during.c_lflag & ICANON))
+        return 15;              /* not before the main loop runs */
+    run_loop();
     tcgetattr(slave, &during);
     if (during.c_lflag & (ICANON | ECHO | ISIG) || !(during.c_oflag & OPOST))
         return 12;
