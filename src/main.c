@@ -1,7 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* From the command line to an exit status; the only caller of exit() is the end of main(). */
+/*
+ * From the command line to an exit status; the only caller of exit() is the end of
+ * main().  What is started here is taken down again in reverse order, whether the
+ * guest ended or something couldn't be had.
+ */
+#include "accel.h"
+#include "chardev.h"
 #include "config.h"
 #include "error.h"
+#include "machine.h"
+#include "process.h"
 #include "trace.h"
 
 #include <stdio.h>
@@ -26,30 +34,162 @@ static bool setup_trace(const struct machine_config *cfg, GError **error)
     return true;
 }
 
-static bool run(int argc, char **argv, struct machine_config *cfg, GError **error)
+static bool make_objects(const struct machine_config *cfg, GError **error)
 {
+    for (guint i = 0; i < cfg->objects->len; i++) {
+        if (!object_add_option(g_ptr_array_index(cfg->objects, i), error)) {
+            g_prefix_error(error, "-object: ");
+            return false;
+        }
+    }
+    return true;
+}
+
+/* *ret_reason: which KVM it runs on and why; caller frees. */
+static bool make_machine(const struct machine_config *cfg, struct machine **ret,
+                         char **ret_reason, GError **error)
+{
+    const struct kvm_driver *driver;
+    struct kvm_needs needs;
+
+    if (!machine_needs(cfg, &needs, error) ||
+        !accel_choose(cfg, &needs, &driver, ret_reason, error))
+        return false;
+    *ret = machine_new(cfg, driver, &needs, error);
+    return *ret != NULL;
+}
+
+/* --- Character devices, and what is connected to them --- */
+
+static bool make_monitor(struct machine *m, struct chardev *chr, enum monitor_mode mode,
+                         const char *option, GError **error)
+{
+    if (monitor_new(chr, mode, machine_monitor_vm(m), error))
+        return true;
+    g_prefix_error(error, "%s: ", option);
+    return false;
+}
+
+/* "mon:" wants a person's monitor beside what it was given for. */
+static bool make_wanted_monitor(struct machine *m, struct chardev *chr, const char *option,
+                                GError **error)
+{
+    return !chardev_wants_monitor(chr) || make_monitor(m, chr, MONITOR_HMP, option, error);
+}
+
+static bool connect_serials(const struct machine_config *cfg, struct machine *m, GError **error)
+{
+    for (guint i = 0; i < cfg->serials->len; i++) {
+        g_autofree char *label = g_strdup_printf("serial%u", i);
+        struct chardev *chr = chardev_new(label, g_ptr_array_index(cfg->serials, i), error);
+
+        if (!chr || !machine_connect_serial(m, i, chr, error)) {
+            g_prefix_error(error, "-serial: ");
+            return false;
+        }
+        if (!make_wanted_monitor(m, chr, "-serial", error))
+            return false;
+    }
+    return true;
+}
+
+static bool make_monitors(const struct machine_config *cfg, struct machine *m, GError **error)
+{
+    for (guint i = 0; i < cfg->monitors->len; i++) {
+        const struct monitor_option *mon = g_ptr_array_index(cfg->monitors, i);
+        g_autofree char *label = g_strdup_printf("compat_monitor%u", i);
+        struct chardev *chr = chardev_new(label, mon->chardev, error);
+
+        if (!chr) {
+            g_prefix_error(error, "%s: ", mon->option);
+            return false;
+        }
+        /* This one is it. */
+        chardev_wants_monitor(chr);
+        if (!make_monitor(m, chr, mon->mode, mon->option, error))
+            return false;
+    }
+    return true;
+}
+
+static bool make_chardevs(const struct machine_config *cfg, struct machine *m, GError **error)
+{
+    for (guint i = 0; i < cfg->chardevs->len; i++) {
+        if (!chardev_new_option(g_ptr_array_index(cfg->chardevs, i), error)) {
+            g_prefix_error(error, "-chardev: ");
+            return false;
+        }
+    }
+    return connect_serials(cfg, m, error) && make_monitors(cfg, m, error);
+}
+
+/* --- Running --- */
+
+static void end_by_signal(void *opaque)
+{
+    machine_end(opaque, "host-signal");
+}
+
+static void end_by_key(void *opaque)
+{
+    machine_end(opaque, "host-ui");
+}
+
+static bool run_machine(const struct machine_config *cfg, GError **error)
+{
+    g_autofree char *reason = NULL;
+    struct machine *m = NULL;
+    bool ok;
+
+    ok = make_objects(cfg, error) && make_machine(cfg, &m, &reason, error) &&
+         make_chardevs(cfg, m, error) && signals_watch(end_by_signal, m, error);
+    if (ok) {
+        /* Only now: what fails before says one line, its own. */
+        fprintf(stderr, "cloister: %s\n", reason);
+        chardev_set_quit(end_by_key, m);
+        ok = daemonize_ready(error) && machine_run(m, error);
+    }
+    monitor_free_all();
+    machine_free(m);
+    chardev_free_all();
+    object_delete_all();
+    return ok;
+}
+
+/* What happens before there is anything to take down but the pid file. */
+static bool run(int argc, char **argv, struct machine_config *cfg, int *status, GError **error)
+{
+    bool parent = false, ok;
+
     if (!options_parse(argc, argv, cfg, error))
         return false;
     if (cfg->print) {
         fputs(cfg->print, stdout);
         return true;
     }
-    if (!setup_trace(cfg, error))
+    if (cfg->daemonize && !daemonize_start(&parent, status, error))
         return false;
-    error_set(error, "-machine: this build has no machine yet: -help, -version");
-    return false;
+    if (parent)
+        return true;
+    if (!setup_trace(cfg, error) || (cfg->pidfile && !pidfile_create(cfg->pidfile, error)))
+        return false;
+    ok = run_machine(cfg, error);
+    pidfile_remove();
+    return ok;
 }
 
 int main(int argc, char **argv)
 {
     g_autoptr(GError) error = NULL;
     struct machine_config cfg;
-    bool ok;
+    int status = EXIT_SUCCESS;
 
+    memory_register_backends();
     config_init(&cfg);
-    ok = run(argc, argv, &cfg, &error);
-    config_clear(&cfg);
-    if (!ok)
+    if (!run(argc, argv, &cfg, &status, &error)) {
         fprintf(stderr, "cloister: %s\n", error->message);
-    return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+        status = EXIT_FAILURE;
+    }
+    config_clear(&cfg);
+    return status;
 }

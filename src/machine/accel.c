@@ -63,55 +63,74 @@ static char *try_candidate(const struct candidate *c, const struct kvm_needs *ne
                            meaning);
 }
 
-static void add_reason(GString *reasons, const char *reason)
+/* Why a candidate wasn't taken. */
+struct refusal {
+    const struct candidate *candidate;
+    char *reason;
+};
+
+static void refusal_clear(gpointer data)
 {
-    g_string_append_printf(reasons, "%s%s", reasons->len ? "; " : "", reason);
+    g_free(((struct refusal *)data)->reason);
 }
 
 /* Candidates of one -accel name (NULL: all) until one can. */
 static const struct candidate *choose_among(const char *accel, const struct kvm_needs *needs,
-                                            GString *reasons)
+                                            GArray *refusals)
 {
     for (size_t i = 0; i < G_N_ELEMENTS(candidates); i++) {
-        const struct candidate *c = &candidates[i];
-        g_autofree char *reason = NULL;
+        struct refusal refusal = { .candidate = &candidates[i] };
 
-        if (accel && strcmp(c->accel, accel) != 0)
+        if (accel && strcmp(candidates[i].accel, accel) != 0)
             continue;
-        reason = try_candidate(c, needs);
-        if (!reason)
-            return c;
-        /* The two kinds of softkvm are one to the user: that the first wasn't it is no news. */
-        if (i + 1 == G_N_ELEMENTS(candidates) || c->driver != &kvm_driver_soft)
-            add_reason(reasons, reason);
+        refusal.reason = try_candidate(&candidates[i], needs);
+        if (!refusal.reason)
+            return &candidates[i];
+        g_array_append_val(refusals, refusal);
     }
     return NULL;
+}
+
+/* All reasons but those of the same accelerator's other variants: they are one to the user. */
+static char *join_reasons(const GArray *refusals, const struct candidate *chosen)
+{
+    GString *text = g_string_new(NULL);
+
+    for (guint i = 0; i < refusals->len; i++) {
+        const struct refusal *r = &g_array_index(refusals, struct refusal, i);
+
+        if (!chosen || strcmp(r->candidate->accel, chosen->accel) != 0)
+            g_string_append_printf(text, "%s%s", text->len ? "; " : "", r->reason);
+    }
+    return g_string_free(text, FALSE);
 }
 
 bool accel_choose(const struct machine_config *cfg, const struct kvm_needs *needs,
                   const struct kvm_driver **ret, char **ret_reason, GError **error)
 {
-    g_autoptr(GString) reasons = g_string_new(NULL);
+    g_autoptr(GArray) refusals = g_array_new(FALSE, FALSE, sizeof(struct refusal));
     const struct candidate *chosen = NULL;
+    g_autofree char *reasons = NULL;
     bool kvm_only = cfg->accels->len != 0;
 
+    g_array_set_clear_func(refusals, refusal_clear);
     if (!cfg->accels->len)
-        chosen = choose_among(NULL, needs, reasons);
+        chosen = choose_among(NULL, needs, refusals);
     for (guint i = 0; i < cfg->accels->len && !chosen; i++) {
         const char *accel = g_ptr_array_index(cfg->accels, i);
 
         kvm_only &= strcmp(accel, "kvm") == 0;
-        chosen = choose_among(accel, needs, reasons);
+        chosen = choose_among(accel, needs, refusals);
     }
+    reasons = join_reasons(refusals, chosen);
     if (!chosen) {
-        error_set(error, "-accel: %s: %s", reasons->str,
+        error_set(error, "-accel: %s: %s", reasons,
                   kvm_only ? "-accel soft" : "another kvm-type or memory backend");
         return false;
     }
     *ret = chosen->driver;
     *ret_reason = g_strdup_printf("using %s: %s", chosen->title,
-                                  reasons->len ? reasons->str
-                                  : cfg->accels->len ? "as -accel asks"
+                                  *reasons ? reasons : cfg->accels->len ? "as -accel asks"
                                                      : "it can do all that was asked");
     return true;
 }
