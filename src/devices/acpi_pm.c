@@ -7,7 +7,7 @@
  * Locks: the machine lock; the timer's callback takes it.
  */
 #include "acpi_pm.h"
-#include "timer.h"
+#include "main_timer.h"
 
 #include <glib.h>
 
@@ -25,7 +25,7 @@ struct acpi_pm {
     struct bus *bus;
     struct irq sci;
     struct power_ops power;
-    struct timer *timer;
+    struct main_timer *timer;
     uint16_t status, enable, control;
     uint64_t gpe0_status, gpe0_enable;
     uint64_t carries_seen;      /* changes of bit 23 that status knows of */
@@ -54,9 +54,9 @@ static void update(struct acpi_pm *pm)
     if ((pm->enable & PM1_TMR) && !(pm->status & PM1_TMR)) {
         uint64_t left = (1ULL << PM_TIMER_CARRY) - (timer_ticks() & ((1 << PM_TIMER_CARRY) - 1));
 
-        timer_arm(pm->timer, g_get_monotonic_time() + left * 1000000 / PM_TIMER_HZ + 1);
+        main_timer_arm(pm->timer, g_get_monotonic_time() + left * 1000000 / PM_TIMER_HZ + 1);
     } else {
-        timer_cancel(pm->timer);
+        main_timer_cancel(pm->timer);
     }
 }
 
@@ -174,7 +174,7 @@ struct acpi_pm *acpi_pm_new(struct bus *bus, const struct irq *sci, const struct
         g_free(pm);
         return NULL;
     }
-    pm->timer = timer_new(pm_expired, pm);
+    pm->timer = main_timer_new(pm_expired, pm);
     return pm;
 }
 
@@ -182,7 +182,7 @@ void acpi_pm_free(struct acpi_pm *pm)
 {
     if (!pm)
         return;
-    timer_free(pm->timer);
+    main_timer_free(pm->timer);
     bus_remove(pm->bus, pm);
     g_free(pm);
 }

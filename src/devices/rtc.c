@@ -9,7 +9,7 @@
  * Locks: the machine lock; the timer's callback takes it.
  */
 #include "rtc.h"
-#include "timer.h"
+#include "main_timer.h"
 
 #include <glib.h>
 #include <string.h>
@@ -36,7 +36,7 @@ enum { SECOND_US = 1000000, UIP_US = 244 };
 struct rtc {
     struct bus *bus;
     struct irq irq;
-    struct timer *timer;
+    struct main_timer *timer;
     uint8_t index;
     uint8_t cmos[CMOS_SIZE];
     int64_t offset_us;          /* guest's clock less the host's */
@@ -187,9 +187,9 @@ static void update(struct rtc *rtc)
     if ((b & (B_UIE | B_AIE)) && running(rtc))
         wait = MIN(wait, SECOND_US - now % SECOND_US);
     if (wait == INT64_MAX || raised)    /* raised: reading C goes on */
-        timer_cancel(rtc->timer);
+        main_timer_cancel(rtc->timer);
     else
-        timer_arm(rtc->timer, g_get_monotonic_time() + wait);
+        main_timer_arm(rtc->timer, g_get_monotonic_time() + wait);
 }
 
 static void rtc_expired(void *opaque)
@@ -315,7 +315,7 @@ struct rtc *rtc_new(struct bus *bus, const struct irq *irq)
         g_free(rtc);
         return NULL;
     }
-    rtc->timer = timer_new(rtc_expired, rtc);
+    rtc->timer = main_timer_new(rtc_expired, rtc);
     return rtc;
 }
 
@@ -323,7 +323,7 @@ void rtc_free(struct rtc *rtc)
 {
     if (!rtc)
         return;
-    timer_free(rtc->timer);
+    main_timer_free(rtc->timer);
     bus_remove(rtc->bus, rtc);
     g_free(rtc);
 }

@@ -261,7 +261,7 @@ void machine_free(struct machine *m)
         kvm_vcpu_free(m->cpus[i].vcpu);
         vcpu_state_free(m->cpus[i].power_on);
     }
-    timer_free(m->request_timer);
+    main_timer_free(m->request_timer);
     q35_free(m->board);
     irqchip_state_free(m->irqchip_power_on);
     boot_close(m->boot);

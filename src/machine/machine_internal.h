@@ -7,7 +7,7 @@
 #include "machine.h"
 #include "power_on.h"
 #include "q35.h"
-#include "timer.h"
+#include "main_timer.h"
 
 enum run_state {
     STATE_PRELAUNCH, STATE_RUNNING, STATE_PAUSED, STATE_SHUTDOWN, STATE_INTERNAL_ERROR,
@@ -45,7 +45,7 @@ struct machine {
     unsigned nr_cpus;
     enum run_state state;
     unsigned requests;          /* atomic: enum machine_request */
-    struct timer *request_timer;        /* wakes the main thread for them */
+    struct main_timer *request_timer;        /* wakes the main thread for them */
     GMainLoop *loop;
     struct monitor_vm monitor_vm;
 };

@@ -155,7 +155,7 @@ static void panicked(struct machine *m)
 void machine_request(struct machine *m, enum machine_request request)
 {
     __atomic_or_fetch(&m->requests, request, __ATOMIC_ACQ_REL);
-    timer_arm(m->request_timer, 0);
+    main_timer_arm(m->request_timer, 0);
 }
 
 /* Every path parks all vCPUs, as the one that asked has parked itself: run_state_start() sees all. */
@@ -227,7 +227,7 @@ static struct kvm_vcpu *vm_cpu(void *opaque, unsigned index)
 void run_state_init(struct machine *m)
 {
     m->state = STATE_PRELAUNCH;
-    m->request_timer = timer_new(carry_out_requests, m);
+    m->request_timer = main_timer_new(carry_out_requests, m);
     m->monitor_vm = (struct monitor_vm){
         .opaque = m, .memory = m->mem, .kvm = m->vm, .status = vm_status, .stop = vm_stop,
         .cont = vm_cont, .reset = vm_reset, .powerdown = vm_powerdown, .quit = vm_quit,

@@ -1,29 +1,29 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A timer is a GSource of its own: g_source_set_ready_time() may be called from any thread. */
-#include "timer.h"
+#include "main_timer.h"
 
 #include <glib.h>
 
-struct timer {
+struct main_timer {
     GSource source;             /* first: GLib allocates and counts it */
     void (*expired)(void *opaque);
     void *opaque;
 };
 
-static gboolean timer_dispatch(GSource *source, GSourceFunc callback, gpointer data)
+static gboolean main_timer_dispatch(GSource *source, GSourceFunc callback, gpointer data)
 {
-    struct timer *timer = (struct timer *)source;
+    struct main_timer *timer = (struct main_timer *)source;
 
     g_source_set_ready_time(source, -1);
     timer->expired(timer->opaque);
     return G_SOURCE_CONTINUE;
 }
 
-static GSourceFuncs timer_funcs = { .dispatch = timer_dispatch };
+static GSourceFuncs main_timer_funcs = { .dispatch = main_timer_dispatch };
 
-struct timer *timer_new(void (*expired)(void *opaque), void *opaque)
+struct main_timer *main_timer_new(void (*expired)(void *opaque), void *opaque)
 {
-    struct timer *timer = (struct timer *)g_source_new(&timer_funcs, sizeof(*timer));
+    struct main_timer *timer = (struct main_timer *)g_source_new(&main_timer_funcs, sizeof(*timer));
 
     timer->expired = expired;
     timer->opaque = opaque;
@@ -32,7 +32,7 @@ struct timer *timer_new(void (*expired)(void *opaque), void *opaque)
     return timer;
 }
 
-void timer_free(struct timer *timer)
+void main_timer_free(struct main_timer *timer)
 {
     if (!timer)
         return;
@@ -40,12 +40,12 @@ void timer_free(struct timer *timer)
     g_source_unref(&timer->source);
 }
 
-void timer_arm(struct timer *timer, int64_t deadline_us)
+void main_timer_arm(struct main_timer *timer, int64_t deadline_us)
 {
     g_source_set_ready_time(&timer->source, deadline_us);
 }
 
-void timer_cancel(struct timer *timer)
+void main_timer_cancel(struct main_timer *timer)
 {
     g_source_set_ready_time(&timer->source, -1);
 }
