@@ -296,14 +296,12 @@ static int finish_instruction(struct vcpu *vcpu)
     enum cpu_status status;
 
     cpu->guest_debug.enabled = cpu->guest_debug.single_step = true;
-    cpu_state_replaced(cpu);
     do {
         __atomic_store_n(&cpu->request, 0, __ATOMIC_SEQ_CST);
         vcpu->log.next = 0;
         status = cpu_run(cpu);
     } while (status == CPU_EXIT_REQUEST && !__atomic_load_n(&vcpu->vm->paused, __ATOMIC_SEQ_CST));
     cpu->guest_debug = wishes;
-    cpu_state_replaced(cpu);
     if (status == CPU_EXIT_DEBUG && !(wishes.enabled && wishes.single_step)) {
         vcpu->log.count = vcpu->log.next = 0;
         return RUN_ON;

@@ -26,6 +26,11 @@ bool test_is_softkvm(void)
     return which != KERNEL;
 }
 
+bool test_is_pvm(void)
+{
+    return which == KERNEL && !access("/sys/module/kvm_pvm", F_OK);
+}
+
 void test_fail(const char *file, int line, const char *format, ...)
 {
     va_list args;

@@ -54,6 +54,8 @@ _Noreturn void test_skip(const char *format, ...) __attribute__((format(printf, 
 
 /* Which KVM this is. */
 bool test_is_softkvm(void);
+/* The kernel's, with shadow page tables and the guest's kernel in user mode: not all works. */
+bool test_is_pvm(void);
 
 /* The four calls: KVM's result or -errno. Descriptors are closed at the case's end if need be. */
 int kvm_open(void);

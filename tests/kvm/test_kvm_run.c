@@ -213,8 +213,8 @@ static void unmapped_host_memory_is_efault(void)
 {
     struct machine m;
 
-    if (!test_is_softkvm())
-        test_skip("with shadow paging, the kernel's KVM emulates the access as MMIO");
+    if (test_is_pvm())
+        test_skip("kvm_pvm takes such an access for MMIO");
     machine_init(&m, 0, 0x100000);
     CHECK_EQ(set_region(m.vm, 1, 0, 0x40000000, 0x1000, host_memory(0x1000)), 0);
     machine_long_mode(&m, CODE(0xbb, 0, 0, 0, 0x40, 0x8b, 0x03, 0xf4));
@@ -374,6 +374,9 @@ static void hypercall_exit(void)
     const uint8_t modrm = hypercall_modrm();
     struct machine m;
     struct kvm_enable_cap cap = { .cap = KVM_CAP_EXIT_HYPERCALL };
+
+    if (test_is_pvm())
+        test_skip("kvm_pvm never leaves the guest for a hypercall");
 
     machine_init(&m, 0, 0x100000);
     NEED(m.vm, KVM_CAP_EXIT_HYPERCALL);

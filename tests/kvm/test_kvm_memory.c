@@ -1,0 +1,590 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Memory slots, guest_memfd files, attributes: what is checked, in which order, and what works. */
+#include "kvm_test.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { PAGE = 4096 };
+
+#define AT_4G 0x100000000ULL
+#define PRIVATE KVM_MEMORY_ATTRIBUTE_PRIVATE
+#define CODE(...) (const uint8_t[]){ __VA_ARGS__ }, sizeof((const uint8_t[]){ __VA_ARGS__ })
+
+static void slot_checks(void)
+{
+    int vm = create_vm(0), max = check_extension(vm, KVM_CAP_NR_MEMSLOTS);
+    uint8_t *mem = host_memory(8 * PAGE);
+    struct kvm_userspace_memory_region region = { .memory_size = PAGE };
+
+    CHECK(max >= 509);
+    CHECK_EQ(IOCTL(vm, KVM_SET_USER_MEMORY_REGION, NULL), -EFAULT);
+    CHECK_EQ(IOCTL(vm, KVM_SET_USER_MEMORY_REGION, -PAGE), -EFAULT);
+    CHECK_EQ(set_region(vm, max, 0, 0, PAGE, mem), -EINVAL);
+    CHECK_EQ(set_region(vm, 0xffff, 0, 0, PAGE, mem), -EINVAL);
+    for (int bit = 2; bit < 32; bit++)
+        CHECK_EQ(set_region(vm, 0, 1u << bit, 0, PAGE, mem), -EINVAL);
+    CHECK_EQ(set_region(vm, 0, 0, 0, PAGE + 1, mem), -EINVAL);
+    CHECK_EQ(set_region(vm, 0, 0, 1, PAGE, mem), -EINVAL);
+    CHECK_EQ(set_region(vm, 0, 0, 0, PAGE, mem + 1), -EINVAL);
+    CHECK_EQ(set_region(vm, 0, 0, 0, PAGE, (void *)(1ULL << 63)), -EINVAL);
+    CHECK_EQ(set_region(vm, 0, 0, -(uint64_t)PAGE, 2 * PAGE, mem), -EINVAL);
+    CHECK_EQ(set_region(vm, 0, 0, 0, (1ULL << 43), mem), -EINVAL);
+    CHECK_EQ(set_region(vm, 0, 0, 0, 0, NULL), -EINVAL);        /* there is none to delete */
+    CHECK_EQ(set_region(vm, 2 << 16, 0, 0, PAGE, mem), -EINVAL);
+    CHECK_EQ(set_region(vm, 0, 0, 0, 2 * PAGE, mem), 0);
+    CHECK_EQ(set_region(vm, 0, 0, 0, 2 * PAGE, mem), 0);        /* the same: nothing to do */
+    CHECK_EQ(set_region(vm, 1, 0, PAGE, PAGE, mem), -EEXIST);
+    CHECK_EQ(set_region(vm, 1, 0, 2 * PAGE, PAGE, mem), 0);     /* two slots, one memory */
+    CHECK_EQ(set_region(vm, 0, 0, 0, 3 * PAGE, mem), -EINVAL);
+    CHECK_EQ(set_region(vm, 0, 0, 0, 2 * PAGE, mem + PAGE), -EINVAL);
+    CHECK_EQ(set_region(vm, 0, KVM_MEM_READONLY, 0, 2 * PAGE, mem), -EINVAL);
+    CHECK_EQ(set_region(vm, 0, KVM_MEM_LOG_DIRTY_PAGES, 0, 2 * PAGE, mem), 0);
+    CHECK_EQ(set_region(vm, 0, 0, PAGE, 2 * PAGE, mem), -EEXIST);       /* a move onto slot 1 */
+    CHECK_EQ(set_region(vm, 0, 0, 8 * PAGE, 2 * PAGE, mem), 0);
+    CHECK_EQ(set_region(vm, 2, 0, 0, 2 * PAGE, mem), 0);
+    CHECK_EQ(set_region(vm, 0, 0, 0, 0, NULL), 0);
+    CHECK_EQ(set_region(vm, 0, 0, 0, 0, NULL), -EINVAL);
+    region.slot = 5;
+    region.userspace_addr = 0;
+    CHECK_EQ(IOCTL(vm, KVM_SET_USER_MEMORY_REGION, &region), -EEXIST);
+}
+
+static void all_slots(void)
+{
+    int vm = create_vm(0), max = check_extension(vm, KVM_CAP_NR_MEMSLOTS);
+    uint8_t *mem = host_memory(2 << 20);
+
+    if (max > 1024 && !test_is_softkvm())
+        max = 1024;
+    for (int i = 0; i < max; i++)
+        CHECK_EQ(set_region(vm, i, 0, (uint64_t)i << 21, 2 << 20, mem), 0);
+    CHECK_EQ(set_region(vm, max, 0, (uint64_t)max << 21, 2 << 20, mem),
+             check_extension(vm, KVM_CAP_NR_MEMSLOTS) == max ? -EINVAL : 0);
+}
+
+/* A guest that reads one quadword in a loop sees the old slot, MMIO, or the new one. */
+static void move_slot_in_use(void)
+{
+    struct machine m;
+    uint8_t *mem;
+
+    machine_init(&m, 0, 0x100000);
+    mem = host_memory(2 * PAGE);
+    *(uint64_t *)mem = 0x1111;
+    CHECK_EQ(set_region(m.vm, 1, 0, 0x40000000, PAGE, mem), 0);
+    machine_long_mode(&m, CODE(0xbb, 0, 0, 0, 0x40,     /* mov $0x40000000,%ebx */
+                               0x48, 0x8b, 0x03,        /* mov (%rbx),%rax */
+                               0xe6, 0x10,              /* out %al,$0x10 */
+                               0xeb, 0xf9));            /* back to the read */
+    machine_run_to(&m, KVM_EXIT_IO);
+    CHECK_EQ(machine_regs(&m).rax, 0x1111);
+    CHECK_EQ(set_region(m.vm, 1, 0, 0x40000000 + PAGE, PAGE, mem), 0);
+    machine_run_to(&m, KVM_EXIT_MMIO);
+    CHECK_EQ(m.run->mmio.phys_addr, 0x40000000);
+    CHECK_EQ(m.run->mmio.len, 8);
+    memset(m.run->mmio.data, 2, 8);
+    machine_run_to(&m, KVM_EXIT_IO);
+    CHECK_EQ(machine_regs(&m).rax, 0x0202020202020202);
+    CHECK_EQ(set_region(m.vm, 1, 0, 0x40000000, PAGE, mem), 0);
+    machine_run_to(&m, KVM_EXIT_IO);
+    CHECK_EQ(machine_regs(&m).rax, 0x1111);
+    CHECK_EQ(set_region(m.vm, 1, 0, 0, 0, NULL), 0);
+    CHECK_EQ(set_region(m.vm, 1, 0, 0x40000000, PAGE, mem + PAGE), 0);
+    machine_run_to(&m, KVM_EXIT_IO);
+    CHECK_EQ(machine_regs(&m).rax, 0);
+}
+
+static void dirty_log(void)
+{
+    uint64_t bitmap[2];
+    struct kvm_dirty_log log = { .slot = 1, .dirty_bitmap = bitmap };
+    struct machine m;
+
+    machine_init(&m, 0, 0x100000);
+    CHECK_EQ(IOCTL(m.vm, KVM_GET_DIRTY_LOG, &log), -ENOENT);
+    CHECK_EQ(set_region(m.vm, 1, KVM_MEM_LOG_DIRTY_PAGES, 0x40000000, 70 * PAGE,
+                        host_memory(70 * PAGE)), 0);
+    machine_long_mode(&m, CODE(0xbb, 0, 0x10, 0, 0x40,  /* mov $0x40001000,%ebx */
+                               0x8b, 0x03,              /* mov (%rbx),%eax */
+                               0x89, 0x83, 0, 0x20, 4, 0,       /* mov %eax,0x42000(%rbx) */
+                               0xf4,
+                               0x89, 0x03, 0xf4,        /* mov %eax,(%rbx) */
+                               0x89, 0x03, 0xf4));
+    machine_run_to(&m, KVM_EXIT_HLT);
+    CHECK_EQ(IOCTL(m.vm, KVM_GET_DIRTY_LOG, &log), 0);
+    CHECK_EQ(bitmap[0], 0);
+    CHECK_EQ(bitmap[1], 1 << (67 - 64));
+    machine_run_to(&m, KVM_EXIT_HLT);
+    CHECK_EQ(IOCTL(m.vm, KVM_GET_DIRTY_LOG, &log), 0);
+    CHECK_EQ(bitmap[0], 2);
+    CHECK_EQ(bitmap[1], 0);
+    machine_run_to(&m, KVM_EXIT_HLT);
+    log.dirty_bitmap = NULL;
+    CHECK_EQ(IOCTL(m.vm, KVM_GET_DIRTY_LOG, &log), -EFAULT);
+    log.slot = 1 << 16;
+    CHECK(IOCTL(m.vm, KVM_GET_DIRTY_LOG, &log) < 0);
+}
+
+static void guest_memfd_creation(void)
+{
+    int vm = create_vm(0), other = create_vm(0), a, b;
+    uint64_t valid;
+    struct stat sa, sb;
+
+    NEED(vm, KVM_CAP_GUEST_MEMFD);
+    valid = check_extension(vm, KVM_CAP_GUEST_MEMFD_FLAGS);
+    CHECK_EQ(IOCTL(vm, KVM_CREATE_GUEST_MEMFD, NULL), -EFAULT);
+    for (int bit = 0; bit < 64; bit++) {
+        int fd = create_gmem(vm, PAGE, 1ULL << bit);
+
+        if (valid >> bit & 1)
+            CHECK(fd >= 0 && !kvm_close(fd));
+        else
+            CHECK_EQ(fd, -EINVAL);
+    }
+    CHECK_EQ(create_gmem(vm, 0, 0), -EINVAL);
+    CHECK_EQ(create_gmem(vm, -(uint64_t)PAGE, 0), -EINVAL);
+    CHECK_EQ(create_gmem(vm, 1, 0), -EINVAL);
+    CHECK_EQ(create_gmem(vm, PAGE - 1, 0), -EINVAL);
+    CHECK_EQ(create_gmem(vm, 0, 1ULL << 63), -EINVAL);
+    a = create_gmem(vm, PAGE, 0);
+    b = create_gmem(vm, 1ULL << 42, 0);
+    CHECK(a >= 0 && b >= 0);
+    CHECK_EQ(fstat(a, &sa), 0);
+    CHECK_EQ(fstat(b, &sb), 0);
+    CHECK_EQ(sa.st_size, PAGE);
+    CHECK_EQ(sb.st_size, 1LL << 42);
+    CHECK_EQ(sa.st_blksize, PAGE);
+    CHECK(sa.st_ino != sb.st_ino);
+    CHECK(ftruncate(a, 0) < 0);
+    CHECK(ftruncate(a, 2 * PAGE) < 0);
+    (void)other;
+}
+
+/* The file outlives the VM, and its holes read as zero. */
+static void guest_memfd_after_vm(void)
+{
+    int vm = create_vm(0), fd;
+
+    NEED(vm, KVM_CAP_GUEST_MEMFD);
+    fd = create_gmem(vm, 4 * PAGE, 0);
+    CHECK(fd >= 0);
+    kvm_close(vm);
+    CHECK_EQ(fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, PAGE), 0);
+    CHECK_EQ(fallocate(fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 0, 4 * PAGE), 0);
+}
+
+static void guest_memfd_binding(void)
+{
+    int vm = create_vm(0), other = create_vm(0), kvm = kvm_fd(), gmem, foreign, memfd;
+    uint8_t *mem = host_memory(8 * PAGE);
+    int overlap;
+
+    NEED(vm, KVM_CAP_GUEST_MEMFD);
+    gmem = create_gmem(vm, 4 * PAGE, 0);
+    foreign = create_gmem(other, 4 * PAGE, 0);
+    memfd = memfd_create("not one", 0);
+    CHECK(gmem >= 0 && foreign >= 0 && memfd >= 0);
+#define BIND(slot_, gpa_, size_, fd_, offset_) \
+    set_region2(vm, slot_, KVM_MEM_GUEST_MEMFD, gpa_, size_, mem, fd_, offset_)
+    CHECK_EQ(BIND(1, AT_4G, PAGE, -1, 0), -EBADF);
+    CHECK_EQ(BIND(1, AT_4G, PAGE, 1000000, 0), -EBADF);
+    CHECK_EQ(BIND(1, AT_4G, PAGE, kvm, 0), -EINVAL);
+    CHECK_EQ(BIND(1, AT_4G, PAGE, vm, 0), -EINVAL);
+    CHECK_EQ(BIND(1, AT_4G, PAGE, memfd, 0), -EINVAL);
+    CHECK_EQ(BIND(1, AT_4G, PAGE, foreign, 0), -EINVAL);
+    for (int i = 1; i < PAGE; i++)
+        CHECK_EQ(BIND(1, AT_4G, PAGE, gmem, i), -EINVAL);
+    CHECK_EQ(BIND(1, AT_4G, PAGE, gmem, 4 * PAGE), -EINVAL);
+    CHECK_EQ(BIND(1, AT_4G, 2 * PAGE, gmem, 3 * PAGE), -EINVAL);
+    CHECK_EQ(BIND(1, AT_4G, 2 * PAGE, gmem, -(uint64_t)PAGE), -EINVAL);
+    for (int flag = 1; flag <= 2; flag++)
+        CHECK_EQ(set_region2(vm, 1, KVM_MEM_GUEST_MEMFD | flag, AT_4G, PAGE, mem, gmem, 0),
+                 -EINVAL);
+    CHECK_EQ(set_region(vm, 1, KVM_MEM_GUEST_MEMFD, AT_4G, PAGE, mem), -EINVAL);
+    CHECK_EQ(BIND(1, AT_4G, 2 * PAGE, gmem, 0), 0);
+    CHECK_EQ(BIND(1, AT_4G, 2 * PAGE, gmem, 0), -EINVAL);       /* can't be changed, not even not */
+    CHECK_EQ(BIND(2, AT_4G + PAGE, 2 * PAGE, gmem, 2 * PAGE), -EEXIST);
+    overlap = BIND(2, AT_4G + 2 * PAGE, 2 * PAGE, gmem, PAGE);  /* EINVAL before Linux 7 */
+    CHECK(overlap == -EEXIST || (overlap == -EINVAL && !test_is_softkvm()));
+    CHECK_EQ(BIND(2, AT_4G + 2 * PAGE, 2 * PAGE, gmem, 2 * PAGE), 0);
+    /* Deleting needs no descriptor; the file's range is free again at once. */
+    CHECK_EQ(set_region2(vm, 1, KVM_MEM_GUEST_MEMFD, AT_4G, 0, mem, -1, 0), 0);
+    CHECK_EQ(BIND(1, AT_4G, 3 * PAGE, gmem, 0), -EEXIST);
+    CHECK_EQ(BIND(1, AT_4G, 2 * PAGE, gmem, PAGE), overlap);
+    CHECK_EQ(set_region2(vm, 1, KVM_MEM_GUEST_MEMFD, AT_4G, 2 * PAGE, NULL, gmem, 0), 0);
+#undef BIND
+    close(memfd);
+}
+
+static sigjmp_buf after_fault;
+
+static void on_sigbus(int signal)
+{
+    siglongjmp(after_fault, 1);
+}
+
+/* Does reading the byte give SIGBUS? */
+static bool faults(const volatile uint8_t *at)
+{
+    struct sigaction action = { .sa_handler = on_sigbus }, before;
+    bool fault = true;
+
+    sigaction(SIGBUS, &action, &before);
+    if (!sigsetjmp(after_fault, 1)) {
+        (void)*at;
+        fault = false;
+    }
+    sigaction(SIGBUS, &before, NULL);
+    return fault;
+}
+
+static void guest_memfd_mapping(void)
+{
+    int vm = create_vm(0), plain, closed, shared;
+    uint64_t valid;
+    void *at;
+    uint8_t *map;
+
+    NEED(vm, KVM_CAP_GUEST_MEMFD_FLAGS);
+    valid = check_extension(vm, KVM_CAP_GUEST_MEMFD_FLAGS);
+    if (!(valid & GUEST_MEMFD_FLAG_INIT_SHARED))
+        test_skip("no INIT_SHARED");
+    plain = create_gmem(vm, 4 * PAGE, 0);
+    CHECK_EQ(kvm_map(4 * PAGE, MAP_SHARED, plain, 0, &at), -ENODEV);
+    closed = create_gmem(vm, 4 * PAGE, GUEST_MEMFD_FLAG_MMAP);
+    CHECK_EQ(kvm_map(4 * PAGE, MAP_PRIVATE, closed, 0, &at), -EINVAL);
+    CHECK_EQ(kvm_map(4 * PAGE, MAP_SHARED, closed, 0, &at), 0);
+    for (int i = 0; i < 4; i++)
+        CHECK(faults((uint8_t *)at + i * PAGE));
+    CHECK_EQ(kvm_unmap(at, 4 * PAGE), 0);
+    shared = create_gmem(vm, 4 * PAGE, GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED);
+    CHECK_EQ(kvm_map(8 * PAGE, MAP_SHARED, shared, 0, &at), 0);
+    map = at;
+    memset(map, 0xaa, 4 * PAGE);
+    CHECK(faults(map + 4 * PAGE));
+    CHECK_EQ(fallocate(shared, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, PAGE, PAGE), 0);
+    CHECK_EQ(map[PAGE - 1], 0xaa);
+    CHECK_EQ(map[PAGE], 0);
+    CHECK_EQ(map[2 * PAGE], 0xaa);
+    CHECK_EQ(kvm_unmap(map + PAGE, PAGE), 0);
+    CHECK_EQ(map[0] + map[2 * PAGE], 2 * 0xaa);
+    CHECK_EQ(kvm_unmap(map, 8 * PAGE), 0);
+}
+
+/* A guest whose memory is one guest_memfd: host and guest see the same bytes. */
+static void guest_memfd_guest(void)
+{
+    struct machine m;
+    uint64_t flags = GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED;
+    void *at;
+    uint8_t *map;
+    int gmem;
+
+    if (test_is_pvm())
+        test_skip("kvm_pvm maps no guest_memfd");
+    machine_init(&m, 0, 0x100000);
+    if ((check_extension(m.vm, KVM_CAP_GUEST_MEMFD_FLAGS) & flags) != flags)
+        test_skip("no MMAP and INIT_SHARED");
+    gmem = create_gmem(m.vm, 4 * PAGE, flags);
+    CHECK(gmem >= 0);
+    CHECK_EQ(kvm_map(4 * PAGE, MAP_SHARED, gmem, 0, &at), 0);
+    map = at;
+    map[2 * PAGE] = 0x5a;
+    CHECK_EQ(set_region2(m.vm, 1, KVM_MEM_GUEST_MEMFD, AT_4G, 4 * PAGE, NULL, gmem, 0), 0);
+    machine_long_mode(&m, CODE(0x48, 0xbb, 0, 0, 0, 0, 1, 0, 0, 0,      /* movabs $4G,%rbx */
+                               0x8a, 0x83, 0, 0x20, 0, 0,               /* mov 0x2000(%rbx),%al */
+                               0x88, 0x83, 0, 0x30, 0, 0,               /* mov %al,0x3000(%rbx) */
+                               0xf4));
+    machine_run_to(&m, KVM_EXIT_HLT);
+    CHECK_EQ(map[3 * PAGE], 0x5a);
+    /* The last close takes the memory away; the slot stays, empty. */
+    CHECK_EQ(kvm_unmap(map, 4 * PAGE), 0);
+    kvm_close(gmem);
+    machine_long_mode(&m, CODE(0x48, 0xbb, 0, 0, 0, 0, 1, 0, 0, 0, 0x8a, 0x03, 0xf4));
+    CHECK_EQ(machine_run(&m), -EFAULT);
+    CHECK_EQ(m.run->exit_reason, KVM_EXIT_MEMORY_FAULT);
+    CHECK_EQ(kvm_run_memory_fault(m.run)->gpa, AT_4G);
+}
+
+/* Attributes per VM; skips where they are per file. */
+static int need_vm_attributes(int vm)
+{
+    if (!(check_extension(vm, KVM_CAP_MEMORY_ATTRIBUTES) & PRIVATE))
+        test_skip("no private memory by attributes of the VM");
+    return vm;
+}
+
+static void vm_attribute_checks(void)
+{
+    int vm = create_vm(1), plain = create_vm(0);
+    struct kvm_memory_attributes args = { .size = PAGE, .flags = 1 };
+
+    if (IOCTL(vm, KVM_SET_MEMORY_ATTRIBUTES, NULL) == -ENOTTY)
+        test_skip("no KVM_SET_MEMORY_ATTRIBUTES");
+    CHECK_EQ(IOCTL(vm, KVM_SET_MEMORY_ATTRIBUTES, NULL), -EFAULT);
+    CHECK_EQ(IOCTL(vm, KVM_SET_MEMORY_ATTRIBUTES, &args), -EINVAL);
+    CHECK_EQ(set_attributes(plain, 0, PAGE, 0), 0);
+    CHECK_EQ(set_attributes(plain, 0, PAGE, PRIVATE), -EINVAL);
+    need_vm_attributes(vm);
+    for (int bit = 0; bit < 64; bit++) {
+        if (1ULL << bit != PRIVATE)
+            CHECK_EQ(set_attributes(vm, 0, PAGE, 1ULL << bit), -EINVAL);
+    }
+    CHECK_EQ(set_attributes(vm, 0, 0, PRIVATE), -EINVAL);
+    CHECK_EQ(set_attributes(vm, 1, PAGE, PRIVATE), -EINVAL);
+    CHECK_EQ(set_attributes(vm, 0, PAGE + 1, PRIVATE), -EINVAL);
+    CHECK_EQ(set_attributes(vm, -(uint64_t)PAGE, PAGE, PRIVATE), -EINVAL);
+    CHECK_EQ(set_attributes(vm, -(uint64_t)(2 * PAGE), PAGE, PRIVATE), 0);
+    CHECK_EQ(set_attributes(vm, 0, 1ULL << 40, PRIVATE), 0);
+    CHECK_EQ(set_attributes(vm, 0, 1ULL << 40, PRIVATE), 0);
+}
+
+/* read %rbx; out; loop: one page at 4 GiB */
+static void load_reader(struct machine *m)
+{
+    machine_long_mode(m, CODE(0x48, 0xbb, 0, 0, 0, 0, 1, 0, 0, 0,       /* movabs $4G,%rbx */
+                              0x48, 0x8b, 0x03,                         /* mov (%rbx),%rax */
+                              0xe6, 0x10, 0xeb, 0xf9));
+}
+
+static void check_memory_fault(struct machine *m, uint64_t gpa, uint64_t flags)
+{
+    CHECK_EQ(machine_run(m), -EFAULT);
+    CHECK_EQ(m->run->exit_reason, KVM_EXIT_MEMORY_FAULT);
+    CHECK_EQ(kvm_run_memory_fault(m->run)->flags, flags);
+    CHECK_EQ(kvm_run_memory_fault(m->run)->gpa, gpa);
+    CHECK_EQ(kvm_run_memory_fault(m->run)->size, PAGE);
+}
+
+/* Two backings: shared is the host's, private the guest_memfd's. */
+static void two_backings(void)
+{
+    struct machine m;
+    uint8_t *mem;
+    int gmem;
+
+    machine_init(&m, 1, 0x100000);
+    need_vm_attributes(m.vm);
+    mem = host_memory(4 * PAGE);
+    memset(mem, 0x11, 4 * PAGE);
+    gmem = create_gmem(m.vm, 4 * PAGE, 0);
+    CHECK_EQ(set_region2(m.vm, 1, KVM_MEM_GUEST_MEMFD, AT_4G, 4 * PAGE, mem, gmem, 0), 0);
+    load_reader(&m);
+    machine_run_to(&m, KVM_EXIT_IO);
+    CHECK_EQ(machine_regs(&m).rax, 0x1111111111111111);
+    CHECK_EQ(set_attributes(m.vm, AT_4G, PAGE, PRIVATE), 0);
+    machine_run_to(&m, KVM_EXIT_IO);
+    CHECK_EQ(machine_regs(&m).rax, 0);
+    CHECK_EQ(set_attributes(m.vm, AT_4G, PAGE, 0), 0);
+    machine_run_to(&m, KVM_EXIT_IO);
+    CHECK_EQ(machine_regs(&m).rax, 0x1111111111111111);
+    /* Private without guest_memfd, and without any slot: a memory fault, again and again. */
+    CHECK_EQ(set_attributes(m.vm, AT_4G, PAGE, PRIVATE), 0);
+    CHECK_EQ(set_region2(m.vm, 1, 0, 0, 0, NULL, 0, 0), 0);
+    check_memory_fault(&m, AT_4G, KVM_MEMORY_EXIT_FLAG_PRIVATE);
+    CHECK_EQ(set_region(m.vm, 1, 0, AT_4G, PAGE, mem), 0);
+    check_memory_fault(&m, AT_4G, KVM_MEMORY_EXIT_FLAG_PRIVATE);
+    CHECK_EQ(set_attributes(m.vm, AT_4G, PAGE, 0), 0);
+    machine_run_to(&m, KVM_EXIT_IO);
+    CHECK_EQ(machine_regs(&m).rax, 0x1111111111111111);
+}
+
+static int need_file_attributes(int vm)
+{
+    if (check_extension(vm, KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES) != (int)PRIVATE)
+        test_skip("no private memory by attributes of the guest_memfd");
+    return vm;
+}
+
+static void file_attribute_checks(void)
+{
+    int vm = create_vm(1), plain = create_vm(0), gmem, other;
+    uint64_t where;
+    struct kvm_memory_attributes2 args = { .size = PAGE };
+
+    need_file_attributes(vm);
+    CHECK_EQ(check_extension(vm, KVM_CAP_MEMORY_ATTRIBUTES), 0);
+    CHECK_EQ(set_attributes(vm, 0, PAGE, PRIVATE), -EINVAL);
+    gmem = create_gmem(vm, 4 * PAGE, 0);
+    other = create_gmem(plain, 4 * PAGE, 0);
+    CHECK_EQ(IOCTL(gmem, KVM_SET_MEMORY_ATTRIBUTES2, NULL), -EFAULT);
+    CHECK_EQ(IOCTL(gmem, KVM_CHECK_EXTENSION, 1), -ENOTTY);
+    CHECK_EQ(set_attributes2(other, 0, PAGE, PRIVATE, &where), -EINVAL);
+    args.flags = 1;
+    CHECK_EQ(IOCTL(gmem, KVM_SET_MEMORY_ATTRIBUTES2, &args), -EINVAL);
+    args.flags = 0;
+    for (int i = 0; i < 11; i++) {
+        args.reserved[i] = 1;
+        CHECK_EQ(IOCTL(gmem, KVM_SET_MEMORY_ATTRIBUTES2, &args), -EINVAL);
+        args.reserved[i] = 0;
+    }
+    CHECK_EQ(set_attributes2(gmem, 0, PAGE, 1, &where), -EINVAL);
+    CHECK_EQ(where, ~0ULL);
+    CHECK_EQ(set_attributes2(gmem, 0, 0, PRIVATE, NULL), -EINVAL);
+    CHECK_EQ(set_attributes2(gmem, 1, PAGE, PRIVATE, NULL), -EINVAL);
+    CHECK_EQ(set_attributes2(gmem, 0, 1, PRIVATE, NULL), -EINVAL);
+    CHECK_EQ(set_attributes2(gmem, 4 * PAGE, PAGE, PRIVATE, NULL), -EINVAL);
+    CHECK_EQ(set_attributes2(gmem, 3 * PAGE, 2 * PAGE, PRIVATE, NULL), -EINVAL);
+    CHECK_EQ(set_attributes2(gmem, -(uint64_t)PAGE, 2 * PAGE, PRIVATE, NULL), -EINVAL);
+    CHECK_EQ(set_attributes2(gmem, 0, 4 * PAGE, PRIVATE, NULL), 0);
+    CHECK_EQ(set_attributes2(gmem, 0, 4 * PAGE, 0, NULL), 0);
+}
+
+/* Each page alone, and the guest and the host agree on what they see. */
+static void in_place_conversion(void)
+{
+    struct machine m;
+    uint8_t *map;
+    void *at;
+    int gmem, sink = memfd_create("sink", 0);
+
+    machine_init(&m, 1, 0x100000);
+    need_file_attributes(m.vm);
+    gmem = create_gmem(m.vm, 4 * PAGE, GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED);
+    CHECK(gmem >= 0);
+    CHECK_EQ(kvm_map(4 * PAGE, MAP_SHARED, gmem, 0, &at), 0);
+    map = at;
+    for (int i = 0; i < 4; i++)
+        memset(map + i * PAGE, 0x10 + i, PAGE);
+    for (int i = 0; i < 4; i++) {
+        CHECK_EQ(set_attributes2(gmem, i * PAGE, PAGE, PRIVATE, NULL), 0);
+        for (int j = 0; j < 4; j++)
+            CHECK_EQ(faults(map + j * PAGE), i == j);
+        /* The kernel's own copies: an errno, no signal. */
+        CHECK(write(sink, map + i * PAGE, 1) < 0 && errno == EFAULT);
+        CHECK_EQ(set_attributes2(gmem, i * PAGE, PAGE, 0, NULL), 0);
+        CHECK_EQ(map[i * PAGE], 0x10 + i);
+    }
+    CHECK_EQ(set_region2(m.vm, 1, KVM_MEM_GUEST_MEMFD, AT_4G, 4 * PAGE, map, gmem, 0), 0);
+    load_reader(&m);
+    machine_run_to(&m, KVM_EXIT_IO);
+    CHECK_EQ(machine_regs(&m).rax, 0x1010101010101010);
+    CHECK_EQ(set_attributes2(gmem, 0, 2 * PAGE, PRIVATE, NULL), 0);
+    machine_run_to(&m, KVM_EXIT_IO);
+    CHECK_EQ(machine_regs(&m).rax, 0x1010101010101010);
+    CHECK_EQ(fallocate(gmem, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 0, PAGE), 0);
+    machine_run_to(&m, KVM_EXIT_IO);
+    CHECK_EQ(machine_regs(&m).rax, 0);
+    CHECK(faults(map));
+    /* A mapping made now hides the same pages. */
+    CHECK_EQ(kvm_map(4 * PAGE, MAP_SHARED, gmem, 0, &at), 0);
+    CHECK(faults(at));
+    CHECK(faults((uint8_t *)at + PAGE));
+    CHECK_EQ(((uint8_t *)at)[2 * PAGE], 0x12);
+    CHECK_EQ(kvm_unmap(at, 4 * PAGE), 0);
+    /* Without slot there is no state: MMIO. */
+    CHECK_EQ(set_region2(m.vm, 1, 0, 0, 0, NULL, 0, 0), 0);
+    machine_run_to(&m, KVM_EXIT_MMIO);
+    CHECK_EQ(m.run->mmio.phys_addr, AT_4G);
+    CHECK_EQ(m.run->mmio.len, 8);
+    CHECK_EQ(kvm_unmap(map, 4 * PAGE), 0);
+    close(sink);
+}
+
+enum { FLIPPERS = 3, FLIPS = 300 };
+
+struct flipper {
+    int vm, gmem;
+    uint64_t page;
+};
+
+static void *flip(void *opaque)
+{
+    struct flipper *f = opaque;
+
+    for (int i = 0; i < FLIPS; i++) {
+        uint64_t attributes = i % 2 ? 0 : PRIVATE;
+        int ret = f->vm >= 0 ? set_attributes(f->vm, AT_4G + f->page * PAGE, PAGE, attributes)
+                             : set_attributes2(f->gmem, f->page * PAGE, PAGE, attributes, NULL);
+
+        if (ret)
+            return (void *)1;
+    }
+    return NULL;
+}
+
+/* Threads convert pages of their own while the guest writes all of them and never stops. */
+static void conversions_under_load(void)
+{
+    struct flipper flippers[FLIPPERS];
+    pthread_t threads[FLIPPERS];
+    bool per_vm;
+    struct machine m;
+    int gmem, live = FLIPPERS, n = 0;
+
+    machine_init(&m, 1, 0x100000);
+    per_vm = check_extension(m.vm, KVM_CAP_MEMORY_ATTRIBUTES) & PRIVATE;
+    if (!per_vm)
+        need_file_attributes(m.vm);
+    gmem = create_gmem(m.vm, 4 * PAGE, 0);
+    CHECK_EQ(set_region2(m.vm, 1, KVM_MEM_GUEST_MEMFD, AT_4G, 4 * PAGE, host_memory(4 * PAGE),
+                         gmem, 0), 0);
+    machine_long_mode(&m, CODE(0x48, 0xbb, 0, 0, 0, 0, 1, 0, 0, 0,      /* movabs $4G,%rbx */
+                               0xff, 0xc0,                              /* 1: inc %eax */
+                               0x89, 0x03,                              /* mov %eax,(%rbx) */
+                               0x89, 0x83, 0, 0x10, 0, 0,               /* ... 0x1000, 0x2000 */
+                               0x89, 0x83, 0, 0x20, 0, 0,
+                               0xa9, 0xff, 0xff, 0, 0, 0x75, 0xe9,      /* test; jnz 1b */
+                               0xe6, 0x10, 0xeb, 0xe5));                /* out; jmp 1b */
+    for (int i = 0; i < FLIPPERS; i++) {
+        flippers[i] = (struct flipper){ .vm = per_vm ? m.vm : -1, .gmem = gmem, .page = i };
+        CHECK_EQ(pthread_create(&threads[i], NULL, flip, &flippers[i]), 0);
+    }
+    while (live > 0) {
+        void *result;
+
+        machine_run_to(&m, KVM_EXIT_IO);
+        n++;
+        if (!pthread_tryjoin_np(threads[live - 1], &result)) {
+            CHECK(!result);
+            live--;
+        }
+    }
+    CHECK(n > 0);
+}
+
+static void pre_fault(void)
+{
+    struct kvm_pre_fault_memory range = { .gpa = 0, .size = 4 * PAGE };
+    struct machine m;
+
+    machine_init(&m, 0, 0x100000);
+    NEED(m.vm, KVM_CAP_PRE_FAULT_MEMORY);
+    CHECK_EQ(IOCTL(m.vcpu, KVM_PRE_FAULT_MEMORY, &range), 0);
+    CHECK_EQ(range.gpa, 4 * PAGE);
+    CHECK_EQ(range.size, 0);
+    CHECK_EQ(IOCTL(m.vcpu, KVM_PRE_FAULT_MEMORY, &range), -EINVAL);
+    range = (struct kvm_pre_fault_memory){ .gpa = 0x100000, .size = PAGE };
+    CHECK_EQ(IOCTL(m.vcpu, KVM_PRE_FAULT_MEMORY, &range), -ENOENT);
+    range = (struct kvm_pre_fault_memory){ .gpa = 0x100000 - PAGE, .size = 2 * PAGE };
+    CHECK_EQ(IOCTL(m.vcpu, KVM_PRE_FAULT_MEMORY, &range), 0);
+    CHECK_EQ(range.gpa, 0x100000);
+    CHECK_EQ(range.size, PAGE);
+    range = (struct kvm_pre_fault_memory){ .gpa = 1, .size = PAGE };
+    CHECK_EQ(IOCTL(m.vcpu, KVM_PRE_FAULT_MEMORY, &range), -EINVAL);
+}
+
+static const struct test_case cases[] = {
+    { "slots: checks and their order", slot_checks },
+    { "slots: as many as announced", all_slots },
+    { "slots: moved and replaced in use", move_slot_in_use },
+    { "dirty log", dirty_log },
+    { "guest_memfd: creation", guest_memfd_creation },
+    { "guest_memfd: outlives its VM", guest_memfd_after_vm },
+    { "guest_memfd: binding", guest_memfd_binding },
+    { "guest_memfd: mapping", guest_memfd_mapping },
+    { "guest_memfd: memory of a guest", guest_memfd_guest },
+    { "attributes of the VM: checks", vm_attribute_checks },
+    { "attributes of the VM: two backings, memory faults", two_backings },
+    { "attributes of a guest_memfd: checks", file_attribute_checks },
+    { "attributes of a guest_memfd: in-place conversion", in_place_conversion },
+    { "conversions while the guest runs", conversions_under_load },
+    { "KVM_PRE_FAULT_MEMORY", pre_fault },
+};
+
+TEST_MAIN(cases)
