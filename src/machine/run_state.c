@@ -231,6 +231,6 @@ void run_state_init(struct machine *m)
     m->monitor_vm = (struct monitor_vm){
         .opaque = m, .memory = m->mem, .kvm = m->vm, .status = vm_status, .stop = vm_stop,
         .cont = vm_cont, .reset = vm_reset, .powerdown = vm_powerdown, .quit = vm_quit,
-        .cpu_count = vm_cpu_count, .cpu = vm_cpu, .name = m->cfg->name,
+        .cpu_count = vm_cpu_count, .cpu = vm_cpu, .name = m->cfg->name, .uuid = m->cfg->uuid,
     };
 }

@@ -125,12 +125,23 @@ static uint32_t segment_flags(const struct kvm_segment *seg)
            (uint32_t)seg->db << 22 | (uint32_t)seg->g << 23;
 }
 
-static void print_segment(const char *name, const struct kvm_segment *seg, bool protected_mode,
-                          GString *out)
+/* LDT and task register: SDM vol. 3, table 3-2. */
+static const char *system_type(unsigned type, bool long_mode)
 {
-    static const char *const system_types[16] = {
-        [1] = "TSS16-avl", [2] = "LDT", [3] = "TSS16-busy", [9] = "TSS64-avl", [11] = "TSS64-busy",
+    static const char *const types[2][16] = {
+        { [1] = "TSS16-avl", [2] = "LDT", [3] = "TSS16-busy", [9] = "TSS32-avl",
+          [11] = "TSS32-busy" },
+        { [2] = "LDT", [9] = "TSS64-avl", [11] = "TSS64-busy" },
     };
+    const char *name = types[long_mode][type & 15];
+
+    return name ? name : "Reserved";
+}
+
+static void print_segment(const char *name, const struct kvm_segment *seg,
+                          const struct kvm_sregs *s, GString *out)
+{
+    bool protected_mode = s->cr0 & 1, long_mode = s->efer & 1 << 10;
 
     g_string_append_printf(out, "%-3s=%04x %016" PRIx64 " %08x %08x", name, seg->selector,
                            (uint64_t)seg->base, seg->limit, segment_flags(seg));
@@ -139,23 +150,21 @@ static void print_segment(const char *name, const struct kvm_segment *seg, bool 
         if (seg->s)
             segment_rights(seg, out);
         else
-            g_string_append(out, system_types[seg->type] ? system_types[seg->type] : "?");
+            g_string_append(out, system_type(seg->type, long_mode));
     }
     g_string_append_c(out, '\n');
 }
 
 static void print_system(const struct kvm_sregs *s, GString *out)
 {
-    bool pe = s->cr0 & 1;
-
-    print_segment("ES", &s->es, pe, out);
-    print_segment("CS", &s->cs, pe, out);
-    print_segment("SS", &s->ss, pe, out);
-    print_segment("DS", &s->ds, pe, out);
-    print_segment("FS", &s->fs, pe, out);
-    print_segment("GS", &s->gs, pe, out);
-    print_segment("LDT", &s->ldt, pe, out);
-    print_segment("TR", &s->tr, pe, out);
+    print_segment("ES", &s->es, s, out);
+    print_segment("CS", &s->cs, s, out);
+    print_segment("SS", &s->ss, s, out);
+    print_segment("DS", &s->ds, s, out);
+    print_segment("FS", &s->fs, s, out);
+    print_segment("GS", &s->gs, s, out);
+    print_segment("LDT", &s->ldt, s, out);
+    print_segment("TR", &s->tr, s, out);
     g_string_append_printf(out, "GDT=     %016" PRIx64 " %08x\nIDT=     %016" PRIx64 " %08x\n",
                            (uint64_t)s->gdt.base, s->gdt.limit, (uint64_t)s->idt.base,
                            s->idt.limit);
