@@ -144,6 +144,7 @@ static void test_exceptions(void)
 
 void guest_main(void)
 {
+    __asm__ volatile("fninit");
     test_x87();
     test_sse();
     test_fxsave();

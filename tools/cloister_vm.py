@@ -4,6 +4,7 @@
 Used by the demo, the benches and the integration tests.  Every wait has a limit
 and says what it waited for.
 """
+import codecs
 import json
 import os
 import re
@@ -83,6 +84,8 @@ class Vm:
         self.console = ""           # all that the guest printed
         self.echo = echo            # a stream that sees it as it comes
         self._qmp = None
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._held = ""
         command = [binary, *arguments, "-display", "none", "-serial", "stdio"]
         if qmp:
             command += ["-qmp", f"unix:{self.qmp_path},server=on,wait=off"]
@@ -103,7 +106,10 @@ class Vm:
         if not ready:
             return True
         data = os.read(self.process.stdout.fileno(), 65536)
-        text = data.decode("utf-8", "replace").replace("\r\n", "\n")
+        # A line's end and a character may come in two parts.
+        text = self._held + self._decoder.decode(data, final=not data)
+        self._held = "\r" if data and text.endswith("\r") else ""
+        text = text[:len(text) - len(self._held)].replace("\r\n", "\n")
         self.console += text
         if self.echo:
             self.echo.write(text)

@@ -106,7 +106,6 @@ load_segments:
     xorl %eax, %eax
     movl %eax, %fs
     movl %eax, %gs
-    fninit
     ret
 
 /* Copied to TRAMPOLINE; entered in real mode with CS = TRAMPOLINE >> 4. */
