@@ -28,7 +28,7 @@ static void random_x87(const struct row *row, struct fx_image *fx)
     if (safe)
         return;
     if (random_chance(25))                          /* some exceptions unmasked */
-        fx->control &= ~(random_u64() & 0x3f);
+        fx->control &= ~(random_u64() & (row->flags & R_NEAR ? 0x27 : 0x3f));
     if (random_chance(20)) {                        /* sticky ones; not pending unless wished */
         fx->status |= random_u64() & 0x7f;
         if (random_chance(80))

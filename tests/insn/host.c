@@ -65,8 +65,8 @@ static void leave(ucontext_t *uc, int sig)
     out->state.rip = g[REG_RIP];
     out->state.rflags = g[REG_EFL];
     memcpy(&out->state.fx, fx, FX_USABLE);
-    out->vector = sig == SIGALRM ? VECTOR_HANG : g[REG_TRAPNO];
-    out->error = sig == SIGALRM ? 0 : g[REG_ERR];
+    out->vector = sig == SIGPROF ? VECTOR_HANG : g[REG_TRAPNO];
+    out->error = sig == SIGPROF ? 0 : g[REG_ERR];
     out->cr2 = out->vector == 14 ? g[REG_CR2] : 0;
 
     memcpy(g, host.gregs, sizeof(host.gregs));
@@ -83,7 +83,7 @@ static void on_signal(int sig, siginfo_t *info, void *context)
         leave(context, sig);
     } else if (sig == SIGUSR1) {
         enter(context);
-    } else if (sig == SIGALRM) {
+    } else if (sig == SIGPROF) {
         if (host_on_alarm)
             host_on_alarm();
     } else {
@@ -94,7 +94,7 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 int host_init(void)
 {
     static const int signals[] = {
-        SIGUSR1, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGALRM
+        SIGUSR1, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGPROF
     };
     struct sigaction sa = { .sa_sigaction = on_signal,
                             .sa_flags = SA_SIGINFO | SA_ONSTACK };
@@ -117,7 +117,7 @@ void host_run(const struct state *in, struct outcome *out)
     memset(out, 0, sizeof(*out));
     host.in = in;
     host.out = out;
-    setitimer(ITIMER_REAL, &limit, NULL);
+    setitimer(ITIMER_PROF, &limit, NULL);
     raise(SIGUSR1);
-    setitimer(ITIMER_REAL, &off, NULL);
+    setitimer(ITIMER_PROF, &off, NULL);
 }

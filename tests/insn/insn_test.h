@@ -71,9 +71,10 @@ enum {
     R_NOFAULT = 1 << 3,         /* memory operand always accessible (a partial store is legal) */
     R_X87 = 1 << 4,             /* vary the x87 control word, stack and pending exceptions */
     R_SSE = 1 << 5,             /* vary MXCSR */
-    R_NEAR = 1 << 6,            /* x87: result may differ by row->ulp, C1 ignored;
+    R_NEAR = 1 << 6,            /* x87: result may differ by row->ulp, C1 and #U ignored, #O and #U masked;
                                    SSE: single precision, relative error 3 * 2^-12 */
     R_X87_SAFE = 1 << 7,        /* like R_X87 with all exceptions masked and the stack full enough */
+    R_CR2_PAGE = 1 << 9,        /* which byte of a long operand faults is the processor's choice */
     R_MASKED = 1 << 8,          /* R_SSE with all exceptions masked */
 };
 
@@ -141,7 +142,7 @@ const char *arena_compare(uint64_t *addr);      /* NULL: equal; else the name of
 void arena_copy_host_to_ours(void);
 
 int host_init(void);
-extern void (*host_on_alarm)(void);             /* SIGALRM while our processor runs */
+extern void (*host_on_alarm)(void);             /* SIGPROF while our processor runs */
 void host_run(const struct state *in, struct outcome *out);
 
 int ours_init(void);
@@ -156,5 +157,16 @@ void setup_string(struct test *test);           /* RSI, RDI into DATA, RCX small
 void setup_string_inside(struct test *test);    /* without faults */
 void setup_divide(struct test *test);           /* RDX:RAX such that most quotients fit */
 void setup_near_equal(struct test *test);       /* CMPXCHG: make equality likely */
+
+
+/* Operands of transcendental instructions where they are defined and have 2 ulp. */
+void setup_f2xm1(struct test *test);
+void setup_fyl2x(struct test *test);
+void setup_fyl2xp1(struct test *test);
+void setup_fpatan(struct test *test);
+void setup_fptan(struct test *test);
+void setup_fsin(struct test *test);
+void setup_fcos(struct test *test);
+void setup_fsincos(struct test *test);
 
 #endif

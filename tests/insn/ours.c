@@ -261,9 +261,9 @@ void ours_run(const struct state *in, struct outcome *out)
     cpu->request = 0;
     cpu_update_mode(cpu);
 
-    setitimer(ITIMER_REAL, &limit, NULL);
+    setitimer(ITIMER_PROF, &limit, NULL);
     status = cpu_run(cpu);
-    setitimer(ITIMER_REAL, &off, NULL);
+    setitimer(ITIMER_PROF, &off, NULL);
 
     memcpy(out->state.gpr, cpu->regs, sizeof(out->state.gpr));
     out->state.rip = cpu->regs[REG_RIP];

@@ -70,3 +70,83 @@ void setup_near_equal(struct test *test)
         test->in.gpr[RAX] = value;
     }
 }
+
+/* ST(i) = a random number with an exponent in [low, high]. */
+static void set_st(struct test *test, unsigned i, int low, int high)
+{
+    uint64_t mantissa = random_u64() | 1ull << 63;
+    uint16_t exponent = 16383 + low + random_below(high - low + 1);
+
+    if (random_chance(50))
+        exponent |= 0x8000;
+    memcpy(test->in.fx.st[i], &mantissa, 8);
+    memcpy(test->in.fx.st[i] + 8, &exponent, 2);
+}
+
+static void clear_sign(struct test *test, unsigned i)
+{
+    test->in.fx.st[i][9] &= 0x7f;
+}
+
+/* Special operands as they came, or one where the function is defined. */
+void setup_f2xm1(struct test *test)
+{
+    uint16_t exponent;
+
+    memcpy(&exponent, test->in.fx.st[0] + 8, 2);
+    if (random_chance(80) || ((exponent & 0x7fff) >= 16383 && (exponent & 0x7fff) < 0x7fff))
+        set_st(test, 0, -70, -1);
+}
+
+void setup_fyl2x(struct test *test)
+{
+    if (random_chance(20))
+        return;
+    set_st(test, 0, -100, 100);
+    if (random_chance(95))
+        clear_sign(test, 0);
+    set_st(test, 1, -100, 100);
+}
+
+void setup_fyl2xp1(struct test *test)
+{
+    set_st(test, 0, -60, -3);                       /* beyond 1 - sqrt(2) / 2 it is undefined */
+    if (random_chance(90))
+        set_st(test, 1, -100, 100);
+}
+
+void setup_fpatan(struct test *test)
+{
+    if (random_chance(70)) {
+        set_st(test, 0, -20, 20);
+        set_st(test, 1, -20, 20);
+    }
+}
+
+/*
+ * Processors reduce by a pi of 66 bits: with 2 ulp only before the first reduction.
+ * Larger operands are compared where they are out of range altogether.
+ */
+void setup_fptan(struct test *test)
+{
+    uint16_t exponent;
+
+    memcpy(&exponent, test->in.fx.st[0] + 8, 2);
+    if (random_chance(80) || ((exponent & 0x7fff) >= 16382 && (exponent & 0x7fff) < 16383 + 63))
+        set_st(test, 0, -70, -2);
+}
+
+void setup_fsin(struct test *test)
+{
+    setup_fptan(test);
+}
+
+void setup_fcos(struct test *test)
+{
+    setup_fptan(test);
+}
+
+void setup_fsincos(struct test *test)
+{
+    setup_fptan(test);
+}

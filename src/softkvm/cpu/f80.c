@@ -167,6 +167,10 @@ static struct f80 round_tiny(struct f80_env *env, bool sign, int exponent, u128 
 
     if (tiny && !(env->control & FSW_UE)) {
         env->flags |= FSW_UE;
+        if (exponent + UNMASKED_BIAS <= 0) {
+            env->flags |= FSW_PE;
+            return f80_make(sign, 0, 0);
+        }
         value = round_bits(env, sign, value, precision);
         if (!value) {
             value = (u128)1 << 127;
@@ -200,6 +204,10 @@ struct f80 f80_round_pack(struct f80_env *env, bool sign, int exponent, uint64_t
     if (env->control & FSW_OE)
         return overflow(env, sign, precision);
     env->flags |= FSW_OE;
+    if (exponent - UNMASKED_BIAS >= F80_EXP_MAX) {  /* FSCALE, beyond what bias can express */
+        env->flags |= FSW_PE | FSW_C1;
+        return f80_make(sign, F80_EXP_MAX, TOP_BIT);
+    }
     return f80_make(sign, exponent - UNMASKED_BIAS, value >> 64);
 }
 
@@ -353,8 +361,7 @@ struct f80 f80_div(struct f80_env *env, struct f80 a, struct f80 b)
     if (ca == cb && (ca == F80_INFINITY || ca == F80_ZERO))
         return invalid(env);
     if (cb == F80_ZERO && ca != F80_INFINITY) {
-        env->flags |= FSW_ZE;
-        denormal_operand(env, a);
+        env->flags = (env->flags & ~FSW_DE) | FSW_ZE;   /* also the DE of a memory operand */
         return f80_make(sign, F80_EXP_MAX, TOP_BIT);
     }
     denormal_operand(env, a);
@@ -518,9 +525,9 @@ struct f80 f80_remainder(struct f80_env *env, struct f80 a, struct f80 b, bool n
     denormal_operand(env, b);
     if (ca == F80_ZERO)
         return a;
-    if (cb == F80_INFINITY)
-        return a;
     x = normalize(a);
+    if (cb == F80_INFINITY)
+        return f80_round_pack(env, x.sign, x.exponent, x.mantissa, 0, 64);
     y = normalize(b);
     difference = x.exponent - y.exponent;
     if (difference < -1 || (difference < 0 && !nearest))

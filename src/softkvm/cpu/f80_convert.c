@@ -85,8 +85,10 @@ static uint64_t narrow_overflow(struct f80_env *env, bool sign, const struct for
     unsigned rc = env->control >> FCW_RC_SHIFT & 3;
     uint64_t infinity = (uint64_t)format_max(f) << f->fraction_bits;
 
-    env->flags &= ~FSW_C1;
-    env->flags |= FSW_OE | FSW_PE;
+    env->flags = (env->flags & ~(FSW_C1 | FSW_PE)) | FSW_OE;
+    if (!(env->control & FSW_OE))               /* nothing is stored, nor rounded */
+        return infinity;
+    env->flags |= FSW_PE;
     if (rc != RC_NEAREST && rc != (sign ? RC_DOWN : RC_UP))
         return infinity - 1;
     env->flags |= FSW_C1;
@@ -105,10 +107,14 @@ static uint64_t narrow_tiny(struct f80_env *env, bool sign, int exponent, uint64
     /* Tiny unless rounding with an unbounded exponent reaches the normal range. */
     r = drop_bits(&trial, sign, mantissa, drop, &lost);
     tiny = exponent < 0 || !(r >> (f->fraction_bits + 1));
+    if (tiny && !(env->control & FSW_UE)) {     /* nothing is stored, nor rounded */
+        env->flags |= FSW_UE;
+        return 0;
+    }
     r = drop_bits(env, sign, mantissa, drop + 1 - exponent, &lost);
     if (lost)
         env->flags |= FSW_PE;
-    if (tiny && (lost || !(env->control & FSW_UE)))
+    if (tiny && lost)
         env->flags |= FSW_UE;
     return r;
 }
