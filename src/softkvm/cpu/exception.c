@@ -316,15 +316,20 @@ enum cpu_status exception_deliver(struct cpu *cpu)
             .error = cpu->event.error,
             .rip = cpu->regs[REG_RIP], .resume = hard && is_fault(cpu->event.vector),
         };
-        enum cpu_status status = interrupt_deliver(cpu, &d);
+        enum cpu_status status;
 
-        if (status == CPU_OK) {
-            cpu->event.pending = false;
+        /* A task gate may leave another event pending: the new task's fault. */
+        cpu->event.pending = false;
+        status = interrupt_deliver(cpu, &d);
+        if (status == CPU_OK || status == CPU_BREAK) {
             cpu->interrupt_shadow = false;
             cpu->nmi_masked |= d.vector == VECTOR_NMI && !d.soft;
-        } else if (status != CPU_FAULT) {
+            continue;
+        }
+        cpu->event.pending = true;
+        if (status != CPU_FAULT)
             return status;
-        } else if (!combine(cpu)) {
+        if (!combine(cpu)) {
             cpu->event.pending = false;
             return CPU_EXIT_SHUTDOWN;
         }

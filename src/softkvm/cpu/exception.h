@@ -29,7 +29,7 @@ static inline enum cpu_status raise_gp(struct cpu *cpu)
 /*
  * exception_deliver - deliver cpu->event, combining faults that happen on the
  * way into #DF and shutdown.  CPU_OK; CPU_EXIT_SHUTDOWN; CPU_EXIT_ACCESS (event
- * stays pending and is delivered anew on re-entry); CPU_EXIT_UNKNOWN.
+ * stays pending and is delivered anew on re-entry).
  */
 enum cpu_status exception_deliver(struct cpu *cpu);
 
@@ -52,7 +52,10 @@ struct delivery {
     bool resume;                /* push RF set: the instruction is to run again */
 };
 
-/* CPU_OK, CPU_FAULT (nothing changed, nothing combined), CPU_EXIT_*. */
+/*
+ * CPU_OK; CPU_FAULT (nothing changed, nothing combined); CPU_BREAK: delivered to
+ * another task, whose first fault, if any, is cpu->event; CPU_EXIT_*.
+ */
 enum cpu_status interrupt_deliver(struct cpu *cpu, const struct delivery *d);
 
 #endif

@@ -17,10 +17,12 @@ enum task_reason { TASK_JMP, TASK_CALL, TASK_IRET, TASK_EVENT };
 
 /*
  * Leave the current task, to be resumed at rip, and enter the one whose TSS
- * selector names.  CPU_BREAK: done.
+ * selector names.  CPU_BREAK: done, and if the new task faulted on its way in,
+ * that fault is cpu->event.  CPU_FAULT: nothing changed.
  */
 enum cpu_status task_switch(struct cpu *cpu, uint16_t selector, enum task_reason reason,
                             uint64_t rip);
+/* The same for an event that a task gate serves; pushes its error code. */
 enum cpu_status task_gate_deliver(struct cpu *cpu, const struct delivery *d, uint16_t selector);
 
 #endif
