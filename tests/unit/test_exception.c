@@ -240,7 +240,10 @@ static void test_long_mode(void **state)
     assert_frame64(m, STACK0, CODE, USER_CS, FLAG_IF | FLAG_CF | FLAG_ONE, STACK3, USER_DS);
     assert_int_equal(cpu->cpl, 0);
     assert_int_equal(cpu->seg[SEG_SS].selector, 0);
+    /* As after WRFSBASE: no segment, but a base that the way out must not take. */
+    cpu->seg[SEG_FS] = (struct cpu_segment){ .base = 0x390ca3c0, .ar = SEG_AR_UNUSABLE };
     assert_int_equal(exec_iret(cpu, &iret), CPU_BREAK);
+    assert_int_equal(cpu->seg[SEG_FS].base, 0x390ca3c0);
     assert_int_equal(cpu->cpl, 3);
     assert_int_equal(cpu->code_size, 8);
     assert_int_equal(cpu->regs[REG_RSP], STACK3);
