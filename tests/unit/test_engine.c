@@ -162,6 +162,40 @@ static void test_flushed_range_is_decoded_anew(void **state)
     assert_int_equal(m->cpu->regs[REG_RAX] & 0xff, 0x22);
 }
 
+/* User space writes memory unseen; whoever wants to run that has to map it. */
+static void test_code_from_a_disk_is_noticed(void **state)
+{
+    struct flat_machine *m = *state;
+
+    ENTER64(m, 0xff, 0xd3,                      /* call rbx */
+            0xe6, 0x80,                         /* out 0x80, al: leaves, and comes back */
+            0x0f, 0x01, 0x3b,                   /* invlpg [rbx] */
+            0xff, 0xd3, 0xf4);                  /* call rbx; hlt */
+    memcpy(m->ram + 0x400000, "\xb2\x11\xc3", 3);
+    m->cpu->regs[REG_RBX] = 0x400000;
+    assert_int_equal(cpu_run(m->cpu), CPU_EXIT_HLT);
+    m->cpu->regs[REG_RIP] = CODE;
+    m->refuse = 1;
+    assert_int_equal(cpu_run(m->cpu), CPU_EXIT_ACCESS);
+    assert_int_equal(m->cpu->regs[REG_RIP], CODE + 2);
+    memcpy(m->ram + 0x400000, "\xb2\x22\xc3", 3);
+    assert_int_equal(cpu_run(m->cpu), CPU_EXIT_HLT);
+    assert_int_equal(m->cpu->regs[REG_RDX] & 0xff, 0x22);
+}
+
+static void test_replaced_state_forgets_code(void **state)
+{
+    struct flat_machine *m = *state;
+
+    ENTER64(m, 0xb0, 0x11, 0xf4);
+    assert_int_equal(cpu_run(m->cpu), CPU_EXIT_HLT);
+    m->ram[CODE + 1] = 0x22;
+    m->cpu->regs[REG_RIP] = CODE;
+    cpu_state_replaced(m->cpu);
+    assert_int_equal(cpu_run(m->cpu), CPU_EXIT_HLT);
+    assert_int_equal(m->cpu->regs[REG_RAX] & 0xff, 0x22);
+}
+
 /* mov eax, imm32 with its immediate in the next page, whose bytes change. */
 static void test_instruction_across_pages(void **state)
 {
@@ -543,6 +577,8 @@ int main(void)
         TEST(test_called_code_is_replaced),
         TEST(test_other_writer_is_noticed),
         TEST(test_flushed_range_is_decoded_anew),
+        TEST(test_code_from_a_disk_is_noticed),
+        TEST(test_replaced_state_forgets_code),
         TEST(test_instruction_across_pages),
         TEST(test_arena_is_reused),
         TEST(test_remapped_page_runs_other_code),

@@ -63,8 +63,56 @@ static void flush_all(struct block_cache *cache)
 {
     memset(cache->jump, 0, sizeof(cache->jump));
     memset(cache->hash, 0, sizeof(cache->hash));
+    memset(cache->pages, 0, sizeof(cache->pages));
     cache->used = 0;
     cache->pending = NULL;
+}
+
+void block_cache_flush_all(struct cpu *cpu)
+{
+    flush_all(cpu->blocks);
+}
+
+static struct code_page **page_head(struct block_cache *cache, uint64_t gpa)
+{
+    return &cache->pages[gpa >> CPU_PAGE_SHIFT & ((1 << CODE_PAGE_HASH_BITS) - 1)];
+}
+
+static struct code_page *page_find(struct block_cache *cache, uint64_t gpa)
+{
+    struct code_page *p = *page_head(cache, gpa);
+
+    while (p && p->gpa != gpa)
+        p = p->next;
+    return p;
+}
+
+/* Four lanes, so that multiplications overlap.  Other CPUs may be storing: then it differs. */
+__attribute__((no_sanitize("thread")))
+static uint64_t page_sum(const uint8_t *host)
+{
+    uint64_t lane[4] = { 1, 2, 3, 4 };
+
+    for (unsigned i = 0; i < CPU_PAGE_SIZE; i += sizeof(lane)) {
+        uint64_t words[4];
+
+        memcpy(words, host + i, sizeof(words));
+        for (unsigned n = 0; n < 4; n++)
+            lane[n] = (lane[n] ^ words[n]) * 0x9e3779b97f4a7c15;
+    }
+    return lane[0] ^ lane[1] >> 1 ^ lane[2] >> 2 ^ lane[3] >> 3;
+}
+
+void block_verify_page(struct cpu *cpu, uint64_t gpa, const struct cpu_page *page)
+{
+    struct code_page *p;
+
+    if (!(__atomic_load_n(page->code, __ATOMIC_RELAXED) & 1))
+        return;
+    p = page_find(cpu->blocks, gpa);
+    if (p && p->word == __atomic_load_n(page->code, __ATOMIC_RELAXED) &&
+        p->sum != page_sum(page->host))
+        cpu_code_written(page->code);
 }
 
 static void block_kill(struct block *block)
@@ -89,6 +137,10 @@ void block_cache_flush_gpa(struct cpu *cpu, uint64_t gpa, uint64_t size)
             }
         }
     }
+    for (size_t i = 0; i < sizeof(cache->pages) / sizeof(cache->pages[0]); i++)
+        for (struct code_page *p = cache->pages[i]; p; p = p->next)
+            if (p->gpa - gpa < size)
+                p->word = 0;
     cache->pending = NULL;
     cpu->fetch_key = 0;
 }
@@ -269,11 +321,36 @@ static enum cpu_status decode_transient(struct cpu *cpu, const struct fetch *fet
     return CPU_OK;
 }
 
-static struct block *arena_room(struct block_cache *cache)
+/* Room for a block of any length, and its page. */
+static void arena_reserve(struct block_cache *cache)
 {
-    if (cache->used + BLOCK_MAX_SIZE > ARENA_SIZE)
+    if (cache->used + BLOCK_MAX_SIZE + sizeof(struct code_page) > ARENA_SIZE)
         flush_all(cache);
-    return (struct block *)(cache->arena + cache->used);
+}
+
+static void *arena_take(struct block_cache *cache, size_t size)
+{
+    void *p = cache->arena + cache->used;
+
+    cache->used += size;
+    return p;
+}
+
+/* Blocks of this page are about to be decoded, under this word. */
+static void page_enter(struct block_cache *cache, uint64_t gpa, const struct cpu_page *page,
+                       uint32_t word)
+{
+    struct code_page *p = page_find(cache, gpa);
+
+    if (!p) {
+        p = arena_take(cache, sizeof(*p));
+        *p = (struct code_page){ .gpa = gpa, .next = *page_head(cache, gpa) };
+        *page_head(cache, gpa) = p;
+    }
+    if (p->word != word) {
+        p->sum = page_sum(page->host);
+        p->word = word;
+    }
 }
 
 static struct block **hash_head(struct block_cache *cache, uint64_t gpa)
@@ -289,11 +366,15 @@ static enum cpu_status decode_block(struct cpu *cpu, const struct fetch *fetch, 
                                     const struct block **ret)
 {
     struct block_cache *cache = cpu->blocks;
-    struct block *block = arena_room(cache);
+    uint32_t word = code_mark(fetch->page.code);
+    struct block *block;
     unsigned count;
 
+    arena_reserve(cache);
+    page_enter(cache, fetch->gpa & CPU_PAGE_MASK, &fetch->page, word);
+    block = (struct block *)(cache->arena + cache->used);
     block->code = fetch->page.code;
-    block->word = code_mark(fetch->page.code);
+    block->word = word;
     block->mode = block_mode(cpu, single);
     block->transient = false;
     block->gpa = fetch->gpa;
@@ -301,7 +382,7 @@ static enum cpu_status decode_block(struct cpu *cpu, const struct fetch *fetch, 
     if (!count)
         return decode_transient(cpu, fetch, ret);
     finish_block(cpu, block, count);
-    cache->used += sizeof(*block) + (count + 1) * sizeof(struct insn);
+    arena_take(cache, sizeof(*block) + (count + 1) * sizeof(struct insn));
     block->hash_next = *hash_head(cache, block->gpa);
     *hash_head(cache, block->gpa) = block;
     cpu->blocks_decoded++;

@@ -20,6 +20,7 @@ enum {
     BLOCK_MAX_INSNS = 64,
     JUMP_BITS = 12,
     BLOCK_HASH_BITS = 14,
+    CODE_PAGE_HASH_BITS = 11,
 };
 
 struct block {
@@ -33,6 +34,19 @@ struct block {
     struct insn insns[];
 };
 
+/*
+ * A page that blocks were decoded from.  Stores of vCPUs end blocks at once, but
+ * user space writes guest memory without anybody noticing: a disk's DMA, a
+ * debugger's breakpoint.  A guest can't use such code without mapping it anew, so
+ * the page's contents are compared whenever a translation for execution is made.
+ */
+struct code_page {
+    uint64_t gpa;
+    uint32_t word;              /* the blocks that are current have this one */
+    uint64_t sum;               /* of the contents when the first of them was decoded */
+    struct code_page *next;
+};
+
 struct jump_entry {             /* the jump cache: linear address to block */
     uint64_t rip, key;          /* key: cpu->fetch_key */
     struct block *block;
@@ -41,6 +55,7 @@ struct jump_entry {             /* the jump cache: linear address to block */
 struct block_cache {
     struct jump_entry jump[1 << JUMP_BITS];
     struct block *hash[1 << BLOCK_HASH_BITS];
+    struct code_page *pages[1 << CODE_PAGE_HASH_BITS];
     uint8_t *arena;
     size_t used;
     struct insn *pending;       /* end record whose link pending_slot is to be set, or NULL */
@@ -67,6 +82,15 @@ void block_cache_free(struct block_cache *cache);
 
 /* Forget blocks of guest-physical addresses [gpa, gpa + size): their backing changes. */
 void block_cache_flush_gpa(struct cpu *cpu, uint64_t gpa, uint64_t size);
+
+/* Forget all blocks.  One that runs may go on to its end. */
+void block_cache_flush_all(struct cpu *cpu);
+
+/*
+ * A translation for execution of the page at gpa is being made: drop its blocks
+ * if they aren't what the page holds.
+ */
+void block_verify_page(struct cpu *cpu, uint64_t gpa, const struct cpu_page *page);
 
 /*
  * block_find - the block to execute at cs:rip, decoding it where need be.

@@ -81,6 +81,7 @@ void cpu_state_replaced(struct cpu *cpu)
     cpu_update_mode(cpu);
     cpu->pdptr_stale = true;
     tlb_flush_all(cpu);
+    block_cache_flush_all(cpu);
     debug_update(cpu);
 }
 

@@ -183,6 +183,8 @@ static void tlb_fill(struct cpu *cpu, unsigned mmu_index, uint64_t addr,
                  paging_allows(cpu, t, ACCESS_WRITE, mmu_index);
     bool exec = paging_allows(cpu, t, ACCESS_EXEC, mmu_index);
 
+    if (exec)
+        block_verify_page(cpu, t->gpa & CPU_PAGE_MASK, page);
     e->tag[ACCESS_READ] = read ? base : TLB_NO_TAG;
     e->tag[ACCESS_WRITE] = write ? base : TLB_NO_TAG;
     e->tag[ACCESS_EXEC] = exec ? base : TLB_NO_TAG;
