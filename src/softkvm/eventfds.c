@@ -9,6 +9,7 @@
  */
 #include "eventfds.h"
 
+#include "descriptor.h"
 #include "fd.h"
 #include "irqchip.h"
 #include "range.h"
@@ -53,10 +54,15 @@ struct eventfds {
 /* The kernel's number of the event behind a descriptor; -EBADF; -EINVAL: no eventfd. */
 static int event_id(int fd)
 {
+    struct descriptor *ours = descriptor_get(fd);
     char path[64], line[128];
     int id = -EINVAL;
     FILE *info;
 
+    if (ours) {                 /* an eventfd in disguise */
+        descriptor_put(ours);
+        return -EINVAL;
+    }
     if (fcntl(fd, F_GETFD) < 0)
         return -EBADF;
     snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);

@@ -278,7 +278,7 @@ static int set_memory_attributes2(void *object, void *arg, unsigned long user)
 }
 
 static const struct ioctl_row rows[] = {
-    IOCTL_STRUCT(KVM_SET_MEMORY_ATTRIBUTES2, struct kvm_memory_attributes2, 0,
+    IOCTL_STRUCT(KVM_SET_MEMORY_ATTRIBUTES2, struct kvm_memory_attributes2, CAP_NONE,
                  set_memory_attributes2),
 };
 

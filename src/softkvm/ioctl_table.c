@@ -19,7 +19,7 @@ const struct ioctl_row *ioctl_find(const struct ioctl_table *table, unsigned lon
 bool ioctl_has_cap(const struct ioctl_table *table, unsigned cap)
 {
     for (size_t i = 0; i < table->count; i++) {
-        if (cap && table->rows[i].cap == cap)
+        if (cap != CAP_NONE && table->rows[i].cap == cap)
             return true;
     }
     return false;

@@ -18,11 +18,14 @@
  */
 typedef int ioctl_fn(void *object, void *arg, unsigned long value);
 
+/* For rows: always there. KVM_CAP_IRQCHIP is 0. */
+#define CAP_NONE UINT16_MAX
+
 struct ioctl_row {
     const char *name;
     unsigned cmd;
     uint16_t size;              /* of the structure; 0: a value */
-    uint16_t cap;               /* KVM_CAP_* that announces it; 0: always there */
+    uint16_t cap;               /* KVM_CAP_* that announces it, or CAP_NONE */
     /*
      * An array follows the structure: of so many (its first u32 says) elements
      * of this size.  More than max_elements is too_many, or if that is 0, cut.

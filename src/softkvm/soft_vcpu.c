@@ -78,6 +78,8 @@ static struct vcpu *vcpu_new(struct vm *vm, uint32_t id)
         if (!is_bsp)
             vcpu->mp_state = KVM_MP_STATE_UNINITIALIZED;
     }
+    if (vcpu->cpu)              /* KVM starts where FNINIT would lead, not at power-on */
+        vcpu->cpu->fpu = (struct cpu_fpu){ .control = 0x37f, .mxcsr = 0x1f80 };
     if (vcpu->wake_fd < 0 || !vcpu->cpu || (irqchip_present(vm->irqchip) && !vcpu->lapic)) {
         vcpu_free(vcpu);
         return NULL;

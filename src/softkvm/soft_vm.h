@@ -46,7 +46,6 @@ struct vm {
     struct ticker *ticker;
 
     uint32_t boot_cpu_id;
-    uint32_t nr_mmu_pages;
     uint64_t hypercall_exits;   /* mask of KVM_HC_* that go to user space; atomic */
     int64_t clock_offset;       /* kvm-clock = CLOCK_MONOTONIC + this, ns; atomic */
     uint64_t created_ns;        /* of CLOCK_MONOTONIC */

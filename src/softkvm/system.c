@@ -106,15 +106,15 @@ static int get_feature_msrs(void *object, void *arg, unsigned long value)
 }
 
 static const struct ioctl_row rows[] = {
-    IOCTL_VALUE(KVM_GET_API_VERSION, 0, get_api_version),
-    IOCTL_VALUE(KVM_CREATE_VM, 0, create_vm),
-    IOCTL_VALUE(KVM_CHECK_EXTENSION, 0, check_extension),
-    IOCTL_VALUE(KVM_GET_VCPU_MMAP_SIZE, 0, get_vcpu_mmap_size),
+    IOCTL_VALUE(KVM_GET_API_VERSION, CAP_NONE, get_api_version),
+    IOCTL_VALUE(KVM_CREATE_VM, CAP_NONE, create_vm),
+    IOCTL_VALUE(KVM_CHECK_EXTENSION, CAP_NONE, check_extension),
+    IOCTL_VALUE(KVM_GET_VCPU_MMAP_SIZE, CAP_NONE, get_vcpu_mmap_size),
     IOCTL_ARRAY(KVM_GET_SUPPORTED_CPUID, struct kvm_cpuid2, struct kvm_cpuid_entry2,
                 KVM_CPUID_MAX, 0, KVM_CAP_EXT_CPUID, get_supported_cpuid),
     IOCTL_ARRAY(KVM_GET_EMULATED_CPUID, struct kvm_cpuid2, struct kvm_cpuid_entry2,
                 KVM_CPUID_MAX, 0, KVM_CAP_EXT_EMUL_CPUID, get_emulated_cpuid),
-    IOCTL_ARRAY(KVM_GET_MSR_INDEX_LIST, struct kvm_msr_list, uint32_t, MSR_LIST_MAX, 0, 0,
+    IOCTL_ARRAY(KVM_GET_MSR_INDEX_LIST, struct kvm_msr_list, uint32_t, MSR_LIST_MAX, 0, CAP_NONE,
                 get_msr_index_list),
     IOCTL_ARRAY(KVM_GET_MSR_FEATURE_INDEX_LIST, struct kvm_msr_list, uint32_t, MSR_LIST_MAX, 0,
                 KVM_CAP_GET_MSR_FEATURES, get_msr_feature_index_list),

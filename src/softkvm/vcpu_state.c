@@ -200,7 +200,10 @@ static unsigned fpu_top(const struct cpu_fpu *fpu)
     return fpu->status >> 11 & 7;
 }
 
-/* KVM's order is FXSAVE's: registers by stack position, tags by physical number. */
+/*
+ * KVM's order is FXSAVE's: registers by stack position, tags by physical number.
+ * Setting leaves MXCSR alone, as KVM does; KVM_SET_XSAVE has it.
+ */
 void vcpu_get_fpu(struct vcpu *vcpu, struct kvm_fpu *out)
 {
     const struct cpu_fpu *fpu = &vcpu->cpu->fpu;
@@ -228,7 +231,6 @@ void vcpu_set_fpu(struct vcpu *vcpu, const struct kvm_fpu *in)
     fpu->opcode = in->last_opcode;
     fpu->ip = in->last_ip;
     fpu->dp = in->last_dp;
-    fpu->mxcsr = in->mxcsr & 0xffff;
     for (unsigned i = 0; i < 8; i++)
         memcpy(fpu->st[(fpu_top(fpu) + i) & 7].bytes, in->fpr[i], 10);
     memcpy(fpu->xmm, in->xmm, sizeof(fpu->xmm));

@@ -99,21 +99,10 @@ static int set_boot_cpu_id(void *object, void *arg, unsigned long id)
     return ret;
 }
 
+/* There are no shadow page tables to limit. */
 static int set_nr_mmu_pages(void *object, void *arg, unsigned long pages)
 {
-    struct vm *vm = object;
-
-    if (pages < MIN_MMU_PAGES)
-        return -EINVAL;
-    __atomic_store_n(&vm->nr_mmu_pages, pages, __ATOMIC_RELAXED);
-    return 0;
-}
-
-static int get_nr_mmu_pages(void *object, void *arg, unsigned long value)
-{
-    struct vm *vm = object;
-
-    return __atomic_load_n(&vm->nr_mmu_pages, __ATOMIC_RELAXED);
+    return pages < MIN_MMU_PAGES ? -EINVAL : 0;
 }
 
 static int create_irqchip(void *object, void *arg, unsigned long value)
@@ -295,14 +284,14 @@ static int enable_cap(void *object, void *arg, unsigned long value)
 
 static const struct ioctl_row rows[] = {
     IOCTL_VALUE(KVM_CHECK_EXTENSION, KVM_CAP_CHECK_EXTENSION_VM, check_extension),
-    IOCTL_VALUE(KVM_CREATE_VCPU, 0, create_vcpu),
+    IOCTL_VALUE(KVM_CREATE_VCPU, CAP_NONE, create_vcpu),
     IOCTL_STRUCT(KVM_SET_USER_MEMORY_REGION, struct kvm_userspace_memory_region,
                  KVM_CAP_USER_MEMORY, set_user_memory_region),
     IOCTL_STRUCT(KVM_SET_USER_MEMORY_REGION2, struct kvm_userspace_memory_region2,
                  KVM_CAP_USER_MEMORY2, set_user_memory_region2),
-    IOCTL_STRUCT(KVM_GET_DIRTY_LOG, struct kvm_dirty_log, 0, get_dirty_log),
+    IOCTL_STRUCT(KVM_GET_DIRTY_LOG, struct kvm_dirty_log, CAP_NONE, get_dirty_log),
     /* Its capability is a mask: capability.c. */
-    IOCTL_STRUCT(KVM_SET_MEMORY_ATTRIBUTES, struct kvm_memory_attributes, 0,
+    IOCTL_STRUCT(KVM_SET_MEMORY_ATTRIBUTES, struct kvm_memory_attributes, CAP_NONE,
                  set_memory_attributes),
     IOCTL_STRUCT(KVM_CREATE_GUEST_MEMFD, struct kvm_create_guest_memfd, KVM_CAP_GUEST_MEMFD,
                  create_guest_memfd),
@@ -311,7 +300,6 @@ static const struct ioctl_row rows[] = {
                  set_identity_map_addr),
     IOCTL_VALUE(KVM_SET_BOOT_CPU_ID, KVM_CAP_SET_BOOT_CPU_ID, set_boot_cpu_id),
     IOCTL_VALUE(KVM_SET_NR_MMU_PAGES, KVM_CAP_MMU_SHADOW_CACHE_CONTROL, set_nr_mmu_pages),
-    IOCTL_VALUE(KVM_GET_NR_MMU_PAGES, KVM_CAP_MMU_SHADOW_CACHE_CONTROL, get_nr_mmu_pages),
     IOCTL_VALUE(KVM_CREATE_IRQCHIP, KVM_CAP_IRQCHIP, create_irqchip),
     IOCTL_STRUCT(KVM_CREATE_PIT2, struct kvm_pit_config, KVM_CAP_PIT2, create_pit2),
     IOCTL_VALUE(KVM_CREATE_PIT, KVM_CAP_PIT, create_pit),
@@ -328,11 +316,11 @@ static const struct ioctl_row rows[] = {
                  irq_line_status),
     IOCTL_STRUCT(KVM_SIGNAL_MSI, struct kvm_msi, KVM_CAP_SIGNAL_MSI, signal_msi),
     IOCTL_ARRAY(KVM_SET_GSI_ROUTING, struct kvm_irq_routing, struct kvm_irq_routing_entry,
-                MAX_ROUTES, EINVAL, 0, set_gsi_routing),
+                MAX_ROUTES, EINVAL, CAP_NONE, set_gsi_routing),
     IOCTL_STRUCT(KVM_IRQFD, struct kvm_irqfd, KVM_CAP_IRQFD, irqfd),
     IOCTL_STRUCT(KVM_IOEVENTFD, struct kvm_ioeventfd, KVM_CAP_IOEVENTFD, ioeventfd),
-    IOCTL_STRUCT(KVM_GET_CLOCK, struct kvm_clock_data, 0, get_clock),
-    IOCTL_STRUCT(KVM_SET_CLOCK, struct kvm_clock_data, 0, set_clock),
+    IOCTL_STRUCT(KVM_GET_CLOCK, struct kvm_clock_data, CAP_NONE, get_clock),
+    IOCTL_STRUCT(KVM_SET_CLOCK, struct kvm_clock_data, CAP_NONE, set_clock),
     IOCTL_VALUE(KVM_SET_TSC_KHZ, KVM_CAP_VM_TSC_CONTROL, set_tsc_khz),
     IOCTL_VALUE(KVM_GET_TSC_KHZ, KVM_CAP_VM_TSC_CONTROL, get_tsc_khz),
     IOCTL_STRUCT(KVM_ENABLE_CAP, struct kvm_enable_cap, KVM_CAP_ENABLE_CAP_VM, enable_cap),
