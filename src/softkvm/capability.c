@@ -3,7 +3,8 @@
  * KVM_CHECK_EXTENSION: capabilities with a value of their own, and those that
  * are no ioctl; 1 for what a row of the ioctl tables names; 0 for all else.
  */
-#include "guest_clock.h"
+#include "capability.h"
+
 #include "guest_memfd.h"
 #include "hypercall.h"
 #include "ioctl_table.h"
@@ -11,8 +12,6 @@
 #include "soft_vm.h"
 
 #include <unistd.h>
-
-typedef uint64_t capability_fn(const struct softkvm_options *options, const struct vm *vm);
 
 static uint64_t nr_vcpus(const struct softkvm_options *options, const struct vm *vm)
 {
@@ -36,54 +35,54 @@ static uint64_t guest_memfd_flags(const struct softkvm_options *options, const s
     return guest_memfd_valid_flags(vm);
 }
 
-static const struct {
-    unsigned cap;
-    unsigned value;
-    capability_fn *fn;          /* instead of value */
-} capabilities[] = {
-    { KVM_CAP_HLT, 1 },
-    { KVM_CAP_NOP_IO_DELAY, 1 },
-    { KVM_CAP_SYNC_MMU, 1 },
-    { KVM_CAP_DESTROY_MEMORY_REGION_WORKS, 1 },
-    { KVM_CAP_JOIN_MEMORY_REGIONS_WORKS, 1 },
-    { KVM_CAP_CLOCKSOURCE, 1 },
-    { KVM_CAP_NR_VCPUS, 0, nr_vcpus },
-    { KVM_CAP_MAX_VCPUS, VM_MAX_VCPUS },
-    { KVM_CAP_MAX_VCPU_ID, VM_MAX_VCPUS },
-    { KVM_CAP_NR_MEMSLOTS, MEMSLOT_MAX },
-    { KVM_CAP_MP_STATE, 1 },
-    { KVM_CAP_IRQ_ROUTING, 4096 },
-    { KVM_CAP_IRQFD_RESAMPLE, 1 },
-    { KVM_CAP_IOEVENTFD_ANY_LENGTH, 1 },
-    { KVM_CAP_IOEVENTFD_NO_LENGTH, 1 },
-    { KVM_CAP_ADJUST_CLOCK, KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC },
-    { KVM_CAP_INTERNAL_ERROR_DATA, 1 },
-    { KVM_CAP_VCPU_EVENTS, 1 },
-    { KVM_CAP_X86_ROBUST_SINGLESTEP, 1 },
-    { KVM_CAP_GET_TSC_KHZ, 1 },
-    { KVM_CAP_TSC_DEADLINE_TIMER, 1 },
-    { KVM_CAP_READONLY_MEM, 1 },
-    { KVM_CAP_X2APIC_API, KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK },
-    { KVM_CAP_MULTI_ADDRESS_SPACE, 1 },
-    { KVM_CAP_IMMEDIATE_EXIT, 1 },
-    { KVM_CAP_SET_GUEST_DEBUG, 1 },
-    { KVM_CAP_SET_GUEST_DEBUG2, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP |
-                                KVM_GUESTDBG_USE_SW_BP | KVM_GUESTDBG_USE_HW_BP |
-                                KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP },
-    { KVM_CAP_EXIT_HYPERCALL, 0, exit_hypercall },
-    { KVM_CAP_MEMORY_FAULT_INFO, 1 },
-    { KVM_CAP_MEMORY_ATTRIBUTES, 0, vm_valid_attributes },
-    { KVM_CAP_VM_TYPES, 0, types },
-    { KVM_CAP_GUEST_MEMFD_FLAGS, 0, guest_memfd_flags },
-    { KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES, 0, guest_memfd_valid_attributes },
+#define CAP(cap_, ...) { #cap_, cap_, __VA_ARGS__ }
+const struct capability_row capability_rows[] = {
+    CAP(KVM_CAP_HLT, 1),
+    CAP(KVM_CAP_NOP_IO_DELAY, 1),
+    CAP(KVM_CAP_SYNC_MMU, 1),
+    CAP(KVM_CAP_DESTROY_MEMORY_REGION_WORKS, 1),
+    CAP(KVM_CAP_JOIN_MEMORY_REGIONS_WORKS, 1),
+    CAP(KVM_CAP_CLOCKSOURCE, 1),
+    CAP(KVM_CAP_NR_VCPUS, 0, nr_vcpus),
+    CAP(KVM_CAP_MAX_VCPUS, VM_MAX_VCPUS),
+    CAP(KVM_CAP_MAX_VCPU_ID, VM_MAX_VCPUS),
+    CAP(KVM_CAP_NR_MEMSLOTS, MEMSLOT_MAX),
+    CAP(KVM_CAP_MP_STATE, 1),
+    CAP(KVM_CAP_IRQ_ROUTING, 4096),
+    CAP(KVM_CAP_IRQFD_RESAMPLE, 1),
+    CAP(KVM_CAP_IOEVENTFD_ANY_LENGTH, 1),
+    CAP(KVM_CAP_IOEVENTFD_NO_LENGTH, 1),
+    CAP(KVM_CAP_ADJUST_CLOCK, KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC),
+    CAP(KVM_CAP_INTERNAL_ERROR_DATA, 1),
+    CAP(KVM_CAP_VCPU_EVENTS, 1),
+    CAP(KVM_CAP_X86_ROBUST_SINGLESTEP, 1),
+    CAP(KVM_CAP_GET_TSC_KHZ, 1),
+    CAP(KVM_CAP_TSC_DEADLINE_TIMER, 1),
+    CAP(KVM_CAP_READONLY_MEM, 1),
+    CAP(KVM_CAP_X2APIC_API,
+        KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK),
+    CAP(KVM_CAP_MULTI_ADDRESS_SPACE, 1),
+    CAP(KVM_CAP_IMMEDIATE_EXIT, 1),
+    CAP(KVM_CAP_SET_GUEST_DEBUG, 1),
+    CAP(KVM_CAP_SET_GUEST_DEBUG2,
+        KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_SW_BP |
+        KVM_GUESTDBG_USE_HW_BP | KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP),
+    CAP(KVM_CAP_EXIT_HYPERCALL, 0, exit_hypercall),
+    CAP(KVM_CAP_MEMORY_FAULT_INFO, 1),
+    CAP(KVM_CAP_MEMORY_ATTRIBUTES, 0, vm_valid_attributes),
+    CAP(KVM_CAP_VM_TYPES, 0, types),
+    CAP(KVM_CAP_GUEST_MEMFD_FLAGS, 0, guest_memfd_flags),
+    CAP(KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES, 0, guest_memfd_valid_attributes),
 };
+
+const size_t nr_capability_rows = sizeof(capability_rows) / sizeof(capability_rows[0]);
 
 int capability_check(const struct softkvm_options *options, const struct vm *vm, unsigned cap)
 {
-    for (size_t i = 0; i < sizeof(capabilities) / sizeof(capabilities[0]); i++) {
-        if (capabilities[i].cap != cap)
+    for (size_t i = 0; i < nr_capability_rows; i++) {
+        if (capability_rows[i].cap != cap)
             continue;
-        return capabilities[i].fn ? capabilities[i].fn(options, vm) : capabilities[i].value;
+        return capability_rows[i].fn ? capability_rows[i].fn(options, vm) : capability_rows[i].value;
     }
     return ioctl_has_cap(&system_ioctls, cap) || ioctl_has_cap(&vm_ioctls, cap) ||
            ioctl_has_cap(&vcpu_ioctls, cap);

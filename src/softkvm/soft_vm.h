@@ -84,7 +84,4 @@ struct vcpu *vm_vcpu_by_id(struct vm *vm, uint32_t id);
 /* KVM_SET_MEMORY_ATTRIBUTES. */
 int vm_set_attributes(struct vm *vm, const struct kvm_memory_attributes *attrs);
 
-/* KVM_CHECK_EXTENSION; vm NULL: on the system descriptor. */
-int capability_check(const struct softkvm_options *options, const struct vm *vm, unsigned cap);
-
 #endif

@@ -2,6 +2,7 @@
 /* The system ioctls. */
 #include "system.h"
 
+#include "capability.h"
 #include "descriptor.h"
 #include "ioctl_table.h"
 #include "msr.h"

@@ -8,6 +8,7 @@
  * order in which things are looked at.
  */
 #include "guest_clock.h"
+#include "guest_page.h"
 #include "hypercall.h"
 #include "irqchip.h"
 #include "signals.h"
@@ -23,7 +24,7 @@
 /* What steps of the loop return: go on, or KVM_RUN's result (0 or -errno). */
 enum { RUN_ON = 1 };
 
-enum { SIPI_SHIFT = 12 };
+enum { SIPI_SHIFT = 12, MAX_INSN_BYTES = 15 };
 
 void vcpu_kick(struct vcpu *vcpu)
 {
@@ -172,6 +173,27 @@ static int finish(struct vcpu *vcpu, uint32_t exit_reason)
     return 0;
 }
 
+/* The bytes of the instruction at rip, as far as its first page has them. */
+static unsigned fetch_instruction(struct vcpu *vcpu, uint8_t bytes[MAX_INSN_BYTES])
+{
+    struct cpu *cpu = vcpu->cpu;
+    uint64_t linear = cpu->regs[REG_RIP], gpa, offset;
+    bool writable, user, is_private;
+    struct cpu_page page;
+    unsigned size;
+
+    if (cpu->code_size != 8)
+        linear = (uint32_t)(linear + cpu->seg[SEG_CS].base);
+    if (!cpu_translate(cpu, linear, &gpa, &writable, &user))
+        return 0;
+    offset = gpa % CPU_PAGE_SIZE;
+    if (guest_page_find(vcpu->vm, gpa - offset, ACCESS_EXEC, &page, &is_private) != GUEST_PAGE_RAM)
+        return 0;
+    size = CPU_PAGE_SIZE - offset < MAX_INSN_BYTES ? CPU_PAGE_SIZE - offset : MAX_INSN_BYTES;
+    memcpy(bytes, page.host + offset, size);
+    return size;
+}
+
 void vcpu_exit_emulation_error(struct vcpu *vcpu)
 {
     struct kvm_run *run = vcpu->run;
@@ -179,6 +201,12 @@ void vcpu_exit_emulation_error(struct vcpu *vcpu)
     run->exit_reason = KVM_EXIT_INTERNAL_ERROR;
     memset(&run->emulation_failure, 0, sizeof(run->emulation_failure));
     run->emulation_failure.suberror = KVM_INTERNAL_ERROR_EMULATION;
+    run->emulation_failure.insn_size = fetch_instruction(vcpu, run->emulation_failure.insn_bytes);
+    if (run->emulation_failure.insn_size) {
+        /* In words of 64 bits: flags, then the size and the bytes. */
+        run->emulation_failure.ndata = 3;
+        run->emulation_failure.flags = KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES;
+    }
     vcpu->exit_result = 0;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The VM ioctls, one row each. */
+#include "capability.h"
 #include "eventfds.h"
 #include "guest_clock.h"
 #include "guest_memfd.h"

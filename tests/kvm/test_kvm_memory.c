@@ -486,6 +486,37 @@ static void in_place_conversion(void)
     close(sink);
 }
 
+/* A process may have so many mappings: the conversion that needs one more changes nothing. */
+static void too_many_mappings(void)
+{
+    uint64_t pages = 1 << 18, page = 0, where = 0;
+    int vm = create_vm(1), gmem, ret = 0;
+    uint8_t *map;
+    void *at;
+
+    if (!test_is_softkvm())
+        test_skip("the kernel needs no mappings for it");
+    need_file_attributes(vm);
+    gmem = create_gmem(vm, pages * PAGE, GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED);
+    CHECK_EQ(kvm_map(pages * PAGE, MAP_SHARED, gmem, 0, &at), 0);
+    map = at;
+    while (page < pages && !ret) {
+        ret = set_attributes2(gmem, page * PAGE, PAGE, PRIVATE, &where);
+        page += ret ? 0 : 2;
+    }
+    if (page >= pages)
+        test_skip("vm.max_map_count is high");
+    CHECK_EQ(ret, -ENOMEM);
+    CHECK_EQ(where, page * PAGE);
+    CHECK_EQ(map[page * PAGE], 0);
+    CHECK(faults(map + (page - 2) * PAGE));
+    CHECK_EQ(map[(page - 1) * PAGE], 0);
+    CHECK_EQ(set_attributes2(gmem, 0, pages * PAGE, 0, NULL), 0);
+    CHECK_EQ(map[0], 0);
+    CHECK_EQ(map[(page - 4) * PAGE], 0);
+    CHECK_EQ(kvm_unmap(map, pages * PAGE), 0);
+}
+
 enum { FLIPPERS = 3, FLIPS = 300 };
 
 struct flipper {
@@ -583,6 +614,7 @@ static const struct test_case cases[] = {
     { "attributes of the VM: two backings, memory faults", two_backings },
     { "attributes of a guest_memfd: checks", file_attribute_checks },
     { "attributes of a guest_memfd: in-place conversion", in_place_conversion },
+    { "conversions beyond vm.max_map_count", too_many_mappings },
     { "conversions while the guest runs", conversions_under_load },
     { "KVM_PRE_FAULT_MEMORY", pre_fault },
 };
