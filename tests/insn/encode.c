@@ -9,11 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RSP = 4, RBP = 5, NO_REG = 16 };
+enum { RSP = 4, RBP = 5, NO_REG = 16, MAX_PREFIXES = 14 };
 
 struct encoder {
     struct test *t;
-    uint8_t prefix[8], opcode[4], modrm[8], imm[16];
+    uint8_t prefix[MAX_PREFIXES + 2], opcode[4], modrm[8], imm[16];
     unsigned nr_prefix, nr_opcode, nr_modrm, nr_imm;
     bool rex_w;
     uint8_t rex;                /* R X B */
@@ -44,11 +44,11 @@ static uint64_t pick_address(const struct row *row, unsigned size)
     else if (what < 90)
         addr = RDONLY + random_below(RDONLY_SIZE - size + 1);
     else if (what < 93)
-        return 0x0000800000000000 + (random_u64() >> 17 & ~15ull);
+        return 0x0000800000000000 + (random_u64() >> 17 & ~63ull);
     else
         addr = DATA + (random_below(DATA_SIZE - size + 1) & ~15u);
-    if (row->flags & R_ALIGN)
-        return random_chance(93) ? addr & ~15ull : addr;
+    if (row->flags & (R_ALIGN | R_ALIGN64))
+        return random_chance(93) ? addr & (row->flags & R_ALIGN64 ? ~63ull : ~15ull) : addr;
     return random_chance(40) ? addr & -(uint64_t)(size & -size) : addr;
 }
 
@@ -219,9 +219,9 @@ static bool token(struct encoder *e, const char *text)
     byte = strtoul(text, &end, 16);
     if (end != text + 2 || *end)
         return false;
-    if (e->nr_opcode == 0 && is_prefix(byte))
+    if (e->nr_opcode == 0 && is_prefix(byte) && e->nr_prefix < MAX_PREFIXES)
         e->prefix[e->nr_prefix++] = byte;
-    else if (e->nr_modrm || e->nr_opcode == sizeof(e->opcode))
+    else if (e->nr_modrm || e->nr_imm || e->nr_opcode == sizeof(e->opcode))
         put(e->imm, &e->nr_imm, byte, 1);           /* a further instruction of the row */
     else
         e->opcode[e->nr_opcode++] = byte;

@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -98,10 +97,10 @@ int host_init(void)
     };
     struct sigaction sa = { .sa_sigaction = on_signal,
                             .sa_flags = SA_SIGINFO | SA_ONSTACK };
-    size_t size = 256 * 1024;
-    stack_t stack = { .ss_sp = malloc(size), .ss_size = size };
+    static uint8_t handler_stack[256 * 1024];
+    stack_t stack = { .ss_sp = handler_stack, .ss_size = sizeof(handler_stack) };
 
-    if (!stack.ss_sp || sigaltstack(&stack, NULL) < 0)
+    if (sigaltstack(&stack, NULL) < 0)
         return -errno;
     sigfillset(&sa.sa_mask);
     for (unsigned i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)

@@ -71,11 +71,12 @@ enum {
     R_NOFAULT = 1 << 3,         /* memory operand always accessible (a partial store is legal) */
     R_X87 = 1 << 4,             /* vary the x87 control word, stack and pending exceptions */
     R_SSE = 1 << 5,             /* vary MXCSR */
-    R_NEAR = 1 << 6,            /* x87: result may differ by row->ulp, C1 and #U ignored, #O and #U masked;
-                                   SSE: single precision, relative error 3 * 2^-12 */
-    R_X87_SAFE = 1 << 7,        /* like R_X87 with all exceptions masked and the stack full enough */
-    R_CR2_PAGE = 1 << 9,        /* which byte of a long operand faults is the processor's choice */
+    R_NEAR = 1 << 6,            /* x87: result may differ by row->ulp, C1 and #U ignored, #O and
+                                   #U masked; SSE: single precision, relative error 3 * 2^-12 */
+    R_X87_SAFE = 1 << 7,        /* like R_X87 with all exceptions masked and the stack full */
     R_MASKED = 1 << 8,          /* R_SSE with all exceptions masked */
+    R_CR2_PAGE = 1 << 9,        /* which byte of a long operand faults is the processor's choice */
+    R_ALIGN64 = 1 << 10,        /* like R_ALIGN, 64 */
 };
 
 enum feature { F_ANY, F_SSE3, F_SSSE3, F_SSE41, F_SSE42, F_POPCNT, F_AES, F_PCLMUL, F_SHA, F_MOVBE,
@@ -101,6 +102,7 @@ struct row {
     uint16_t flags;
     uint8_t feature;
     uint8_t ulp;
+    uint8_t ignored, ignored_at;    /* so many bytes of the operand, from there on, may differ */
     uint16_t pinned;            /* registers (bit by number) that setup sets: not for addresses */
     uint32_t undef;             /* flags to ignore beside the opcode table's */
     void (*setup)(struct test *test);   /* after everything else is random */
@@ -158,6 +160,11 @@ void setup_string_inside(struct test *test);    /* without faults */
 void setup_divide(struct test *test);           /* RDX:RAX such that most quotients fit */
 void setup_near_equal(struct test *test);       /* CMPXCHG: make equality likely */
 
+/* State images at the operand whose reserved fields mostly are as they must be. */
+void setup_ldmxcsr(struct test *test);
+void setup_fxrstor(struct test *test);
+void setup_xsave(struct test *test);            /* also EDX:EAX */
+void setup_xrstor(struct test *test);
 
 /* Operands of transcendental instructions where they are defined and have 2 ulp. */
 void setup_f2xm1(struct test *test);

@@ -45,7 +45,7 @@ static const struct {
     [F_ADX] = { "adx", 7, 19, 1 },
     [F_RDPID] = { "rdpid", 7, 22, 2 },
     [F_FSGSBASE] = { "fsgsbase", 7, 0, 1 },
-    [F_XSAVE] = { "osxsave", 1, 27, 2 },
+    [F_XSAVE] = { "xsave", 1, 26, 2 },
 };
 
 static const struct {

@@ -7,6 +7,7 @@
 #include "insn_test.h"
 
 #include "cpu.h"
+#include "mode.h"
 #include "segment.h"
 #include "opcode.h"
 
@@ -18,7 +19,8 @@
 enum {
     PML4 = SYSTEM, PDPT = SYSTEM + 0x1000, PD = SYSTEM + 0x2000, PT = SYSTEM + 0x3000,
     IDT = SYSTEM + 0x4000, GDT = SYSTEM + 0x5000, TSS = SYSTEM + 0x6000,
-    HANDLERS = SYSTEM + 0x7000, KERNEL_STACK = SYSTEM + 0x9000, KERNEL_STACK_TOP = KERNEL_STACK + PAGE,
+    HANDLERS = SYSTEM + 0x7000, KERNEL_STACK = SYSTEM + 0x9000,
+    KERNEL_STACK_TOP = KERNEL_STACK + PAGE,
     XSAVE_SIZE = 576,
 };
 
@@ -186,12 +188,11 @@ int ours_init(void)
         return -ENOMEM;
     make_page_tables();
     make_tables();
-    cpu->cr0 = 1 | 1 << 1 | 1 << 4 | 1 << 5 | 1 << 16 | 1 << 18 | 1u << 31; /* PE MP ET NE WP AM PG */
-    cpu->cr4 = 1 << 5 | 1 << 7 | 1 << 9 | 1 << 10 | 1 << 16 | 1 << 18;
-                                                    /* PAE PGE OSFXSR OSXMMEXCPT FSGSBASE OSXSAVE */
+    cpu->cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_PG;
+    cpu->cr4 = CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_FSGSBASE | CR4_OSXSAVE;
     cpu->xcr0 = 3;
     cpu->cr3 = PML4;
-    cpu->efer = 1 | 1 << 8 | 1 << 10 | 1 << 11;     /* SCE LME LMA NXE */
+    cpu->efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
     cpu->idt = (struct cpu_table){ .base = IDT, .limit = 256 * 16 - 1 };
     cpu->gdt = (struct cpu_table){ .base = GDT, .limit = 0x7f };
     cpu->seg[SEG_TR] = (struct cpu_segment){ .base = TSS, .limit = 0x67, .selector = SEL_TSS,

@@ -107,8 +107,8 @@ static void setup_counter(struct test *t)
 
 static void setup_frame(struct test *t)
 {
-    if (random_chance(90))
-        t->in.gpr[N_RBP] = STACK + random_below(STACK_SIZE + 16);
+    t->in.gpr[N_RBP] = random_chance(90) ? STACK + random_below(STACK_SIZE + 16) :
+                       random_chance(50) ? STACK + STACK_SIZE + random_below(PAGE) : 1ull << 63;
 }
 
 /* Both pointers close together. */
@@ -445,7 +445,7 @@ const struct row rows_integer[] = {
     { "66 ff /6", "push r/m16", .mem = 2 },
     { "8f /0", "pop r/m", .mem = 8 },
     { "66 8f /0", "pop r/m16", .mem = 2 },
-    { "c8 iw 00", "enter" },
+    { "c8 iw 00", "enter", .setup = setup_frame },
     { "c9", "leave", .setup = setup_frame },
     { "66 c9", "leave 16", .setup = setup_frame },
     { "9c", "pushf", .flags = 0 },

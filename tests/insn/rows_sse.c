@@ -2,6 +2,9 @@
 /* SSE to SSE4.2. */
 #include "insn_test.h"
 
+/* Of a state image: which bits of MXCSR the processor has. */
+#define MXCSR_MASK .ignored = 4, .ignored_at = 28
+
 const struct row rows_sse[] = {
     { "0f 10 /r", "movups Vx,Wx", .kind = K_F32, .mem = 16 },
     { "0f 11 /r", "movups Wx,Vx", .kind = K_F32, .mem = 16 },
@@ -290,5 +293,26 @@ const struct row rows_sse[] = {
     { "66 0f 3a 61 /r ib", "pcmpestri Vx,Wx,Ib", .kind = K_TEXT, .mem = 16, .feature = F_SSE42 },
     { "66 0f 3a 62 /r ib", "pcmpistrm Vx,Wx,Ib", .kind = K_TEXT, .mem = 16, .feature = F_SSE42 },
     { "66 0f 3a 63 /r ib", "pcmpistri Vx,Wx,Ib", .kind = K_TEXT, .mem = 16, .feature = F_SSE42 },
+
+    /* State. */
+    { "0f ae /2", "ldmxcsr", .mem = 4, .flags = R_MEM | R_SSE, .setup = setup_ldmxcsr },
+    { "0f ae /3", "stmxcsr", .mem = 4, .flags = R_MEM | R_SSE },
+    { "0f 58 c1 0f ae 5c 24 08", "addps xmm0,xmm1; stmxcsr", .kind = K_F32, .flags = R_SSE },
+    { "0f ae /0", "fxsave", .mem = 512, .flags = R_MEM | R_ALIGN | R_X87 | R_SSE | R_NOFAULT,
+      MXCSR_MASK },
+    { "W 0f ae /0", "fxsave64", .mem = 512, .flags = R_MEM | R_ALIGN | R_X87 | R_SSE | R_NOFAULT,
+      MXCSR_MASK },
+    { "0f ae /1", "fxrstor", .mem = 512, .flags = R_MEM | R_ALIGN | R_X87 | R_CR2_PAGE,
+      .setup = setup_fxrstor },
+    { "W 0f ae /1", "fxrstor64", .mem = 512, .flags = R_MEM | R_ALIGN | R_X87 | R_CR2_PAGE,
+      .setup = setup_fxrstor },
+    { "0f ae /4", "xsave", .mem = 576, .flags = R_MEM | R_ALIGN64 | R_X87 | R_SSE | R_NOFAULT,
+      .feature = F_XSAVE, .pinned = 5, .setup = setup_xsave, MXCSR_MASK },
+    { "W 0f ae /4", "xsave64", .mem = 576, .flags = R_MEM | R_ALIGN64 | R_X87 | R_SSE | R_NOFAULT,
+      .feature = F_XSAVE, .pinned = 5, .setup = setup_xsave, MXCSR_MASK },
+    { "0f ae /5", "xrstor", .mem = 576, .flags = R_MEM | R_ALIGN64 | R_X87 | R_CR2_PAGE,
+      .feature = F_XSAVE, .pinned = 5, .setup = setup_xrstor },
+    { "W 0f ae /5", "xrstor64", .mem = 576, .flags = R_MEM | R_ALIGN64 | R_X87 | R_CR2_PAGE,
+      .feature = F_XSAVE, .pinned = 5, .setup = setup_xrstor },
 };
 const size_t rows_sse_count = sizeof(rows_sse) / sizeof(rows_sse[0]);

@@ -71,6 +71,41 @@ void setup_near_equal(struct test *test)
     }
 }
 
+static void set_mxcsr_image(uint64_t addr)
+{
+    uint32_t mxcsr = random_chance(90) ? random_u64() & 0xffff : random_u64();
+
+    arena_write(addr, &mxcsr, 4);
+}
+
+void setup_ldmxcsr(struct test *test)
+{
+    set_mxcsr_image(test->ea);
+}
+
+void setup_fxrstor(struct test *test)
+{
+    set_mxcsr_image(test->ea + 24);
+}
+
+/* x87 and SSE only: the host has more components than we have. */
+void setup_xsave(struct test *test)
+{
+    test->in.gpr[RAX] = random_below(4);
+    test->in.gpr[RDX] = random_u64() << 32;
+}
+
+void setup_xrstor(struct test *test)
+{
+    uint64_t header[8] = { random_below(4) };
+
+    if (random_chance(10))
+        header[random_below(3)] |= 1ull << 62;
+    setup_xsave(test);
+    set_mxcsr_image(test->ea + 24);
+    arena_write(test->ea + 512, header, sizeof(header));
+}
+
 /* ST(i) = a random number with an exponent in [low, high]. */
 static void set_st(struct test *test, unsigned i, int low, int high)
 {

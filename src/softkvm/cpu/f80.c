@@ -464,7 +464,7 @@ struct f80 f80_scale(struct f80_env *env, struct f80 a, struct f80 b)
 
     if (special_operands(env, a, b, &r))
         return r;
-    if (cb == F80_INFINITY && ((f80_sign(b) && ca == F80_INFINITY) || (!f80_sign(b) && ca == F80_ZERO)))
+    if (cb == F80_INFINITY && ca == (f80_sign(b) ? F80_INFINITY : F80_ZERO))
         return invalid(env);
     denormal_operand(env, a);
     denormal_operand(env, b);

@@ -97,15 +97,15 @@ static __attribute__((noinline, cold)) union cpu_xmm fix_pd(union cpu_xmm r, uni
     return r;
 }
 
-/* Comparing something with itself is quiet: r is never a signalling NaN. */
+/* Sums of truths rather than ||: one branch for all lanes. */
 #define ARITHMETIC(name_, op_)                                                              \
     SSE_INLINE union cpu_xmm kernel_##name_##ps(union cpu_xmm a, union cpu_xmm b, unsigned imm) \
     {                                                                                       \
         union lanes x = { a }, y = { b }, r;                                                \
                                                                                             \
         r.ps = x.ps op_ y.ps;                                                               \
-        if (unlikely(f32_is_nan(r.x.u32[0]) | f32_is_nan(r.x.u32[1]) |                      \
-                     f32_is_nan(r.x.u32[2]) | f32_is_nan(r.x.u32[3])))                      \
+        if (unlikely(f32_is_nan(r.x.u32[0]) + f32_is_nan(r.x.u32[1]) +                      \
+                     f32_is_nan(r.x.u32[2]) + f32_is_nan(r.x.u32[3])))                      \
             return fix_ps(r.x, a, b, 4);                                                    \
         return r.x;                                                                         \
     }                                                                                       \
@@ -121,7 +121,7 @@ static __attribute__((noinline, cold)) union cpu_xmm fix_pd(union cpu_xmm r, uni
         union lanes x = { a }, y = { b }, r;                                                \
                                                                                             \
         r.pd = x.pd op_ y.pd;                                                               \
-        if (unlikely(f64_is_nan(r.x.u64[0]) | f64_is_nan(r.x.u64[1])))                      \
+        if (unlikely(f64_is_nan(r.x.u64[0]) + f64_is_nan(r.x.u64[1])))                      \
             return fix_pd(r.x, a, b, 2);                                                    \
         return r.x;                                                                         \
     }                                                                                       \
