@@ -18,6 +18,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+enum { BALLAST = 4 };
+
 struct mapping {
     struct mapping *next;
     struct guest_memfd *gmem;   /* referenced */
@@ -31,7 +33,36 @@ static struct {
     pthread_mutex_t lock;
     struct mapping *mappings;
     int empty_fd;               /* a file without a single page */
+    void *ballast[BALLAST];
 } registry = { .lock = PTHREAD_MUTEX_INITIALIZER, .empty_fd = -1 };
+
+/*
+ * At vm.max_map_count the kernel refuses even what replaces one mapping by
+ * another, which going back is made of.  So a few mappings are held that can be
+ * let go then.  Their offsets keep the kernel from joining them.
+ */
+static void ballast_take(void)
+{
+    for (int i = 0; i < BALLAST; i++) {
+        void *at;
+
+        if (registry.ballast[i])
+            continue;
+        at = mmap(NULL, GUEST_PAGE_SIZE, PROT_NONE, MAP_SHARED, registry.empty_fd,
+                  (BALLAST - i) * 2 * GUEST_PAGE_SIZE);
+        if (at != MAP_FAILED)
+            registry.ballast[i] = at;
+    }
+}
+
+static void ballast_drop(void)
+{
+    for (int i = 0; i < BALLAST; i++) {
+        if (registry.ballast[i])
+            munmap(registry.ballast[i], GUEST_PAGE_SIZE);
+        registry.ballast[i] = NULL;
+    }
+}
 
 static uint64_t min_u64(uint64_t a, uint64_t b)
 {
@@ -96,15 +127,29 @@ static int show_in_all(struct guest_memfd *gmem, uint64_t offset, uint64_t size,
     return ret;
 }
 
-int gmem_mapping_convert(struct guest_memfd *gmem, uint64_t offset, uint64_t size, bool to_private)
+/* All or nothing. */
+static int try_convert(struct guest_memfd *gmem, uint64_t offset, uint64_t size, bool to_private)
 {
     size_t done, undone;
+    int ret = show_in_all(gmem, offset, size, to_private, false, SIZE_MAX, &done);
+
+    if (ret) {
+        ballast_drop();
+        show_in_all(gmem, offset, size, to_private, true, done, &undone);
+    }
+    return ret;
+}
+
+int gmem_mapping_convert(struct guest_memfd *gmem, uint64_t offset, uint64_t size, bool to_private)
+{
     int ret;
 
     pthread_mutex_lock(&registry.lock);
-    ret = show_in_all(gmem, offset, size, to_private, false, SIZE_MAX, &done);
-    if (ret)
-        show_in_all(gmem, offset, size, to_private, true, done, &undone);
+    ret = try_convert(gmem, offset, size, to_private);
+    /* To shared mostly joins mappings: with the ballast gone it may work. */
+    if (ret && !to_private)
+        ret = try_convert(gmem, offset, size, to_private);
+    ballast_take();
     pthread_mutex_unlock(&registry.lock);
     return ret;
 }
@@ -188,7 +233,10 @@ static int empty_file(void)
 {
     if (registry.empty_fd < 0)
         registry.empty_fd = memfd_create("kvm-gmem-private", MFD_CLOEXEC);
-    return registry.empty_fd < 0 ? -errno : 0;
+    if (registry.empty_fd < 0)
+        return -errno;
+    ballast_take();
+    return 0;
 }
 
 /* The new mapping's private pages; the registry does not have it yet. */
