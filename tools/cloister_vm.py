@@ -16,6 +16,17 @@ import tempfile
 import time
 
 
+ESCAPE_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def split_unfinished(text):
+    """What can be looked at now, and an escape sequence that isn't all there yet."""
+    start = text.rfind("\x1b")
+    if start >= 0 and not ESCAPE_SEQUENCE.match(text, start) and len(text) - start < 16:
+        return text[:start], text[start:]
+    return text, ""
+
+
 class VmError(Exception):
     """The VM did not do what was waited for; the text is for a person."""
 
@@ -81,7 +92,8 @@ class Vm:
     def __init__(self, binary, arguments, qmp=True, echo=None):
         self.folder = tempfile.mkdtemp(prefix="cloister-")
         self.qmp_path = os.path.join(self.folder, "qmp.sock")
-        self.console = ""           # all that the guest printed
+        self.console = ""           # all that the guest printed, without escape sequences
+        self.unfinished = ""        # what may be the beginning of one
         self.echo = echo            # a stream that sees it as it comes
         self._qmp = None
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -110,10 +122,12 @@ class Vm:
         text = self._held + self._decoder.decode(data, final=not data)
         self._held = "\r" if data and text.endswith("\r") else ""
         text = text[:len(text) - len(self._held)].replace("\r\n", "\n")
-        self.console += text
         if self.echo:
             self.echo.write(text)
             self.echo.flush()
+        # A shell that edits lines asks the terminal things between the words it prints.
+        text, self.unfinished = split_unfinished(self.unfinished + text)
+        self.console += ESCAPE_SEQUENCE.sub("", text)
         return bool(data)
 
     def wait_for(self, pattern, timeout, start=0):
