@@ -566,6 +566,42 @@ static void test_data_breakpoints(void **state)
     assert_int_equal(cpu->debug_hits, 0);
 }
 
+static void test_alignment_checks(void **state)
+{
+    struct flat_machine *m = *state;
+    struct cpu *cpu = m->cpu;
+    uint64_t value;
+    uint32_t *code;
+    uint8_t wide[16];
+    void *host;
+
+    enter_long(m);
+    map_long(m, 0, P | W | U);
+    cpu->cr0 |= CR0_AM;
+    cpu->flags |= FLAG_AC;
+    for (unsigned cpl = 0; cpl <= 3; cpl += 3) {
+        use_cpl(cpu, cpl);
+        for (unsigned offset = 0; offset < 8; offset++) {
+            bool aligned = cpl == 0 || offset % 4 == 0;
+
+            assert_int_equal(mmu_write32(cpu, 0x400000 + offset, 1), aligned ? CPU_OK : CPU_FAULT);
+            if (!aligned) {
+                assert_int_equal(cpu->fault.vector, VECTOR_AC);
+                assert_true(cpu->fault.has_error);
+            }
+            assert_int_equal(mmu_rmw(cpu, 0x400000 + offset, 4, &host, &code),
+                             aligned ? CPU_OK : CPU_FAULT);
+            assert_int_equal(mmu_write8(cpu, 0x400000 + offset, 1), CPU_OK);
+            assert_int_equal(mmu_read(cpu, 0x400000 + offset, wide, 16), CPU_OK);
+        }
+    }
+    /* A page fault comes first. */
+    assert_page_fault(cpu, mmu_read64(cpu, 0x400ffc, &value), 0x401000, U);
+    cpu->cr0 &= ~(uint64_t)CR0_AM;
+    use_cpl(cpu, 3);
+    assert_int_equal(mmu_read64(cpu, 0x400001, &value), CPU_OK);
+}
+
 #define TEST(name_) cmocka_unit_test_setup_teardown(name_, setup, teardown)
 
 int main(void)
@@ -587,6 +623,7 @@ int main(void)
         TEST(test_refused_map_page),
         TEST(test_system_accesses_ignore_ac),
         TEST(test_data_breakpoints),
+        TEST(test_alignment_checks),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

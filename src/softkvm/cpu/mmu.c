@@ -9,6 +9,7 @@
  */
 #include "block.h"
 #include "debug.h"
+#include "exception.h"
 #include "mode.h"
 #include "paging.h"
 
@@ -177,7 +178,8 @@ static void tlb_fill(struct cpu *cpu, unsigned mmu_index, uint64_t addr,
 {
     struct tlb_entry *e = tlb_entry(cpu, mmu_index, addr);
     uint64_t base = addr & CPU_PAGE_MASK;
-    bool watched = cpu->debug_data && debug_data_page(cpu, base);
+    bool watched = (cpu->debug_data && debug_data_page(cpu, base)) ||
+                   mmu_index == MMU_USER_ALIGNED;
     bool read = !watched && paging_allows(cpu, t, ACCESS_READ, mmu_index);
     bool write = !watched && t->dirty && page->writable &&
                  paging_allows(cpu, t, ACCESS_WRITE, mmu_index);
@@ -281,15 +283,34 @@ static uint64_t next_page(const struct cpu *cpu, uint64_t addr)
     return cpu->long_mode ? next : (uint32_t)next;
 }
 
+/* CR0.AM and RFLAGS.AC: operands of two, four and eight bytes must be aligned. */
+static bool is_misaligned(unsigned mmu_index, uint64_t addr, unsigned size,
+                          enum cpu_access access)
+{
+    return mmu_index == MMU_USER_ALIGNED && access != ACCESS_EXEC && size <= 8 &&
+           !(size & (size - 1)) && (addr & (size - 1));
+}
+
+/* Translate all of an access; the second place is used where it crosses a page. */
+static enum cpu_status resolve_all(struct cpu *cpu, unsigned mmu_index, uint64_t addr,
+                                   unsigned size, enum cpu_access access, struct place places[2])
+{
+    enum cpu_status status = resolve(cpu, mmu_index, addr, access, &places[0]);
+
+    if (status == CPU_OK && in_page(addr, size) < size)
+        status = resolve(cpu, mmu_index, next_page(cpu, addr), access, &places[1]);
+    if (status == CPU_OK && is_misaligned(mmu_index, addr, size, access))
+        return raise_fault_code(cpu, VECTOR_AC, 0);
+    return status;
+}
+
 enum cpu_status mmu_access(struct cpu *cpu, unsigned mmu_index, uint64_t addr, void *data,
                            unsigned size, enum cpu_access access)
 {
     unsigned first = in_page(addr, size);
     struct place places[2];
-    enum cpu_status status = resolve(cpu, mmu_index, addr, access, &places[0]);
+    enum cpu_status status = resolve_all(cpu, mmu_index, addr, size, access, places);
 
-    if (status == CPU_OK && first < size)
-        status = resolve(cpu, mmu_index, next_page(cpu, addr), access, &places[1]);
     if (status != CPU_OK)
         return status;
     status = access_place(cpu, &places[0], data, first, access);
@@ -303,7 +324,7 @@ enum cpu_status mmu_access(struct cpu *cpu, unsigned mmu_index, uint64_t addr, v
 unsigned mmu_index_for(const struct cpu *cpu, unsigned cpl)
 {
     if (cpl == 3)
-        return MMU_USER;
+        return (cpu->flags & FLAG_AC) && (cpu->cr0 & CR0_AM) ? MMU_USER_ALIGNED : MMU_USER;
     return (cpu->cr4 & CR4_SMAP) && !(cpu->flags & FLAG_AC) ? MMU_SUPERVISOR_SMAP : MMU_SUPERVISOR;
 }
 
@@ -335,29 +356,23 @@ enum cpu_status mmu_write_system(struct cpu *cpu, uint64_t addr, const void *dat
 
 enum cpu_status mmu_probe(struct cpu *cpu, uint64_t addr, unsigned size, enum cpu_access access)
 {
-    struct place place;
-    enum cpu_status status = resolve(cpu, cpu->mmu_index, addr, access, &place);
+    struct place places[2];
 
-    if (status == CPU_OK && in_page(addr, size) < size)
-        status = resolve(cpu, cpu->mmu_index, next_page(cpu, addr), access, &place);
-    return status;
+    return resolve_all(cpu, cpu->mmu_index, addr, size, access, places);
 }
 
 static enum cpu_status rmw(struct cpu *cpu, unsigned mmu_index, uint64_t addr, unsigned size,
                            void **ret, uint32_t **ret_code)
 {
-    struct place place, next;
-    enum cpu_status status = resolve(cpu, mmu_index, addr, ACCESS_WRITE, &place);
-    bool crosses = in_page(addr, size) < size;
+    struct place places[2];
+    enum cpu_status status = resolve_all(cpu, mmu_index, addr, size, ACCESS_WRITE, places);
 
-    if (status == CPU_OK && crosses)
-        status = resolve(cpu, mmu_index, next_page(cpu, addr), ACCESS_WRITE, &next);
     if (status != CPU_OK)
         return status;
     if (cpu->debug_data)
         debug_data_access(cpu, addr, size, ACCESS_WRITE);
-    *ret = crosses ? NULL : place.host;
-    *ret_code = place.code;
+    *ret = in_page(addr, size) < size ? NULL : places[0].host;
+    *ret_code = places[0].code;
     return CPU_OK;
 }
 

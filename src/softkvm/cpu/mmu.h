@@ -4,7 +4,7 @@
  * page walk, MMIO and page-crossing accesses in mmu.c.
  *
  * Addresses here are linear (segment base added, limits and canonical form
- * checked: segment.h).  Every accessor returns CPU_OK, CPU_FAULT (#PF in
+ * checked: segment.h).  Every accessor returns CPU_OK, CPU_FAULT (#PF or #AC in
  * cpu->fault, CR2 not yet written), or CPU_EXIT_ACCESS.
  *
  * Guest memory is shared with other vCPUs and devices: aligned accesses are
@@ -24,7 +24,8 @@ enum {
     MMU_SUPERVISOR = 0,         /* CPL < 3, SMAP off or overridden by RFLAGS.AC */
     MMU_USER = 1,
     MMU_SUPERVISOR_SMAP = 2,
-    MMU_NR = 3,
+    MMU_USER_ALIGNED = 3,       /* user code with alignment checks: never on the fast path */
+    MMU_NR = 4,
 };
 
 #define TLB_NO_TAG UINT64_MAX
@@ -63,6 +64,11 @@ struct tlb {
     uint64_t large;             /* bit (addr >> 30) % 64: a large page was cached around there */
     struct gpa_entry pages[TLB_SIZE];
 };
+
+static inline bool mmu_is_user(unsigned mmu_index)
+{
+    return mmu_index == MMU_USER || mmu_index == MMU_USER_ALIGNED;
+}
 
 static inline struct tlb_entry *tlb_entry(struct cpu *cpu, unsigned mmu_index, uint64_t addr)
 {

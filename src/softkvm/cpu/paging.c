@@ -40,7 +40,7 @@ static enum cpu_status page_fault(struct cpu *cpu, uint64_t addr, enum cpu_acces
         error |= PF_W;
     if (access == ACCESS_EXEC && fetch_known)
         error |= PF_I;
-    if (mmu_index == MMU_USER)
+    if (mmu_is_user(mmu_index))
         error |= PF_U;
     cpu->fault = (struct cpu_fault){
         .vector = VECTOR_PF, .has_error = true, .error = error, .address = addr,
@@ -247,9 +247,9 @@ bool paging_allows(const struct cpu *cpu, const struct translation *t, enum cpu_
     if (access == ACCESS_EXEC) {
         if (!t->executable)
             return false;
-        return mmu_index == MMU_USER ? t->user : !(t->user && (cpu->cr4 & CR4_SMEP));
+        return mmu_is_user(mmu_index) ? t->user : !(t->user && (cpu->cr4 & CR4_SMEP));
     }
-    if (mmu_index == MMU_USER)
+    if (mmu_is_user(mmu_index))
         return t->user && (access == ACCESS_READ || t->writable);
     if (t->user && mmu_index == MMU_SUPERVISOR_SMAP)
         return false;

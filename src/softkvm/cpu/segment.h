@@ -94,7 +94,10 @@ void segment_load_null(struct cpu *cpu, unsigned seg, uint16_t selector, unsigne
 enum cpu_status segment_load_ldt(struct cpu *cpu, uint16_t selector);
 enum cpu_status segment_load_tr(struct cpu *cpu, uint16_t selector);
 
-/* After a change of what they follow from: code_size, stack_size, cpl, mmu_index, long_mode from segments, CR0, CR4, EFER, RFLAGS. */
+/*
+ * After a change of segments, CR0, CR4, EFER or RFLAGS: what follows from them,
+ * which is code_size, stack_size, cpl, mmu_index, long_mode.
+ */
 void cpu_update_mode(struct cpu *cpu);
 
 #endif
