@@ -290,11 +290,9 @@ static unsigned decode_run(struct cpu *cpu, const struct fetch *fetch, unsigned 
 static enum cpu_status decode_transient(struct cpu *cpu, const struct fetch *fetch,
                                         const struct block **ret)
 {
-    static __thread struct {
-        struct block block;
-        struct insn insns[2];
-    } once;
-    struct block *block = &once.block;
+    static __thread _Alignas(struct block)
+        uint8_t once[sizeof(struct block) + 2 * sizeof(struct insn)];
+    struct block *block = (struct block *)once;
     uint8_t bytes[INSN_MAX_BYTES];
     unsigned have = 0, avail;
     enum cpu_status status;

@@ -116,9 +116,9 @@ static enum cpu_status cmpxchg8b(struct cpu *cpu, const struct insn *insn)
 
 typedef unsigned __int128 u128;
 
-/* The compiler inlines this only where it may assume the instruction, hence the attribute. */
+/* Inlined where the compiler may assume the instruction: meson.build says -mcx16. */
 #if defined(__x86_64__)
-__attribute__((target("cx16"), no_sanitize("thread")))
+__attribute__((no_sanitize("thread")))
 static u128 host_cmpxchg16(void *host, u128 expected, u128 value)
 {
     return __sync_val_compare_and_swap((u128 *)host, expected, value);
