@@ -274,7 +274,7 @@ static unsigned decode_run(struct cpu *cpu, const struct fetch *fetch, unsigned 
 
         /* Decoded from a copy: other CPUs may be changing the original. */
         avail = avail < sizeof(bytes) ? avail : sizeof(bytes);
-        memcpy(bytes, code + off, avail);
+        guest_copy(bytes, code + off, avail);
         length = decode_insn(bytes, avail, decode_mode(cpu, fetch), off, &insns[count]);
         if (!length)
             break;

@@ -23,7 +23,7 @@ insn_exec *pick_nop(struct insn *insn, struct decode_mode mode)
 /* Guest accesses are host accesses in the same order: only a full fence has something to do. */
 enum cpu_status body_fence(struct cpu *cpu, const struct insn *insn)
 {
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    __sync_synchronize();
     return CPU_OK;
 }
 

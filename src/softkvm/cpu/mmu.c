@@ -236,19 +236,19 @@ static void copy(void *to, const void *from, unsigned size)
 {
     switch (size) {
     case 1:
-        memcpy(to, from, 1);
+        guest_copy(to, from, 1);
         break;
     case 2:
-        memcpy(to, from, 2);
+        guest_copy(to, from, 2);
         break;
     case 4:
-        memcpy(to, from, 4);
+        guest_copy(to, from, 4);
         break;
     case 8:
-        memcpy(to, from, 8);
+        guest_copy(to, from, 8);
         break;
     default:
-        memcpy(to, from, size);
+        guest_copy(to, from, size);
         break;
     }
 }

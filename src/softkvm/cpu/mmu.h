@@ -14,6 +14,7 @@
 #define SOFTKVM_CPU_MMU_H
 
 #include "cpu.h"
+#include "guest_access.h"
 
 #include <string.h>
 
@@ -179,7 +180,7 @@ void tlb_flush_page(struct cpu *cpu, uint64_t addr);
                                                                                         \
         if (__builtin_expect(!host, 0))                                                 \
             return mmu_read(cpu, addr, value, bits_ / 8);                               \
-        memcpy(value, host, bits_ / 8);                                                 \
+        guest_copy(value, host, bits_ / 8);                                             \
         return CPU_OK;                                                                  \
     }                                                                                   \
     static inline enum cpu_status mmu_write##bits_(struct cpu *cpu, uint64_t addr,      \
@@ -190,7 +191,7 @@ void tlb_flush_page(struct cpu *cpu, uint64_t addr);
                                                                                         \
         if (__builtin_expect(!host, 0))                                                 \
             return mmu_write(cpu, addr, &value, bits_ / 8);                             \
-        memcpy(host, &value, bits_ / 8);                                                \
+        guest_copy(host, &value, bits_ / 8);                                            \
         mmu_stored(cpu, e->code);                                                       \
         return CPU_OK;                                                                  \
     }

@@ -135,13 +135,13 @@ static ALWAYS_INLINE uint64_t host_load(const void *host, unsigned size)
 {
     uint64_t value = 0;
 
-    memcpy(&value, host, size);
+    guest_copy(&value, host, size);
     return value;
 }
 
 static ALWAYS_INLINE void host_store(void *host, unsigned size, uint64_t value)
 {
-    memcpy(host, &value, size);
+    guest_copy(host, &value, size);
 }
 
 /* After a hot store; the status that a hot form ends with. */

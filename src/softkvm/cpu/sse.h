@@ -74,7 +74,7 @@ SSE_INLINE enum cpu_status sse_load(struct cpu *cpu, const struct insn *insn, un
     host = tlb_host(cpu, addr, size, ACCESS_READ, &e);
     if (unlikely(!host))
         return how & SSE_FAST ? CPU_MISS : mmu_read(cpu, addr, value, size);
-    memcpy(value, host, size);
+    guest_copy(value, host, size);
     return CPU_OK;
 }
 
@@ -93,7 +93,7 @@ SSE_INLINE enum cpu_status sse_store(struct cpu *cpu, const struct insn *insn, u
         return how & SSE_FAST ? CPU_MISS : mmu_write(cpu, addr, value, size);
     if ((how & SSE_FAST) && unlikely(__atomic_load_n(e->code, __ATOMIC_RELAXED) & 1))
         return CPU_MISS;
-    memcpy(host, value, size);
+    guest_copy(host, value, size);
     if (!(how & SSE_FAST))
         mmu_stored(cpu, e->code);
     return CPU_OK;
