@@ -80,9 +80,10 @@ const size_t nr_capability_rows = sizeof(capability_rows) / sizeof(capability_ro
 int capability_check(const struct softkvm_options *options, const struct vm *vm, unsigned cap)
 {
     for (size_t i = 0; i < nr_capability_rows; i++) {
-        if (capability_rows[i].cap != cap)
-            continue;
-        return capability_rows[i].fn ? capability_rows[i].fn(options, vm) : capability_rows[i].value;
+        const struct capability_row *row = &capability_rows[i];
+
+        if (row->cap == cap)
+            return row->fn ? row->fn(options, vm) : row->value;
     }
     return ioctl_has_cap(&system_ioctls, cap) || ioctl_has_cap(&vm_ioctls, cap) ||
            ioctl_has_cap(&vcpu_ioctls, cap);

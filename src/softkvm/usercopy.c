@@ -80,7 +80,7 @@ int copy_to_user(uint64_t to, const void *from, size_t size)
     return copy_user(process_vm_writev, to, (uintptr_t)from, to, size);
 }
 
-/* An atomic OR with 0, done by the kernel: the one way to ask for write access that changes nothing. */
+/* An atomic OR with 0, done by the kernel: asks for write access and changes nothing. */
 static bool probe_write(uint64_t hva)
 {
     uint32_t here = 0;

@@ -30,7 +30,7 @@ struct leaf {
 };
 
 struct inner {
-    uint64_t trues;
+    size_t children;
     entry_t child[];
 };
 
@@ -47,21 +47,22 @@ struct attr_map {
     unsigned top;                       /* level of the node below root; 0: a leaf */
     struct spare *spares[MAX_LEVELS];
     uint8_t nr_spares[MAX_LEVELS];
+    unsigned total_spares;
 };
 
-static bool is_uniform(entry_t entry)
+static inline bool is_uniform(entry_t entry)
 {
     return entry <= UNIFORM_TRUE;
 }
 
 /* Pages below one node of this level, as a shift. */
-static unsigned level_shift(unsigned level)
+static inline unsigned level_shift(unsigned level)
 {
     return LEAF_SHIFT + level * FAN_OUT_SHIFT;
 }
 
 /* Pages that a node which starts at start really has: the last one may be cut short. */
-static uint64_t node_pages(const struct attr_map *map, unsigned level, uint64_t start)
+static inline uint64_t node_pages(const struct attr_map *map, unsigned level, uint64_t start)
 {
     uint64_t left = map->pages - start;
 
@@ -89,28 +90,35 @@ static void node_release(struct attr_map *map, unsigned level, void *node)
     free(node);
 }
 
-static void tree_free(struct attr_map *map, entry_t entry, unsigned level)
+/* Free what is below an entry that starts at start; the number of true pages that were there. */
+static uint64_t tree_free(struct attr_map *map, entry_t entry, unsigned level, uint64_t start)
 {
+    uint64_t trues = 0;
+
     if (is_uniform(entry))
-        return;
+        return entry == UNIFORM_TRUE ? node_pages(map, level, start) : 0;
     if (level) {
         struct inner *node = (struct inner *)entry;
-        size_t n = (node_bytes(map, level) - sizeof(*node)) / sizeof(entry_t);
 
-        for (size_t i = 0; i < n; i++)
-            tree_free(map, node->child[i], level - 1);
+        for (size_t i = 0; i < node->children; i++)
+            trues += tree_free(map, node->child[i], level - 1,
+                               start + ((uint64_t)i << level_shift(level - 1)));
+    } else {
+        trues = ((struct leaf *)entry)->trues;
     }
     node_release(map, level, (void *)entry);
+    return trues;
 }
 
 static void spares_trim(struct attr_map *map)
 {
-    for (unsigned level = 0; level <= map->top; level++) {
+    for (unsigned level = 0; map->total_spares; level++) {
         while (map->nr_spares[level]) {
             struct spare *spare = map->spares[level];
 
             map->spares[level] = spare->next;
             map->nr_spares[level]--;
+            map->total_spares--;
             node_release(map, level, spare);
         }
     }
@@ -126,6 +134,7 @@ static int spares_fill(struct attr_map *map, unsigned level, unsigned want)
         spare->next = map->spares[level];
         map->spares[level] = spare;
         map->nr_spares[level]++;
+        map->total_spares++;
         map->memory += node_bytes(map, level);
     }
     return 0;
@@ -137,6 +146,7 @@ static void *spare_take(struct attr_map *map, unsigned level)
 
     map->spares[level] = spare->next;
     map->nr_spares[level]--;
+    map->total_spares--;
     return spare;
 }
 
@@ -159,7 +169,7 @@ void attr_map_free(struct attr_map *map)
 {
     if (!map)
         return;
-    tree_free(map, map->root, map->top);
+    tree_free(map, map->root, map->top, 0);
     spares_trim(map);
     free(map);
 }
@@ -185,7 +195,7 @@ struct piece {
     uint64_t start, end;
 };
 
-static struct piece piece_find(const struct attr_map *map, uint64_t page)
+static inline struct piece piece_find(const struct attr_map *map, uint64_t page)
 {
     unsigned level = map->top;
     entry_t entry = map->root;
@@ -201,7 +211,7 @@ static struct piece piece_find(const struct attr_map *map, uint64_t page)
     return (struct piece){ entry, start, start + node_pages(map, level, start) };
 }
 
-static bool piece_get(const struct piece *piece, uint64_t page)
+static inline bool piece_get(const struct piece *piece, uint64_t page)
 {
     uint64_t bit = page - piece->start;
 
@@ -218,10 +228,11 @@ bool attr_map_get(const struct attr_map *map, uint64_t page)
 }
 
 /* First page from page on within the piece whose value differs, or the piece's end. */
-static uint64_t piece_next(const struct piece *piece, uint64_t page, bool value)
+static inline uint64_t piece_next(const struct piece *piece, uint64_t page, bool value)
 {
     const struct leaf *leaf = (const struct leaf *)piece->entry;
-    uint64_t flip = value ? UINT64_MAX : 0, bit = page - piece->start, n = piece->end - piece->start;
+    uint64_t flip = value ? UINT64_MAX : 0;
+    uint64_t bit = page - piece->start, n = piece->end - piece->start;
 
     if (is_uniform(piece->entry))
         return piece->entry == value ? piece->end : page;
@@ -265,7 +276,8 @@ static uint64_t run_end(const struct attr_map *map, struct piece piece, uint64_t
     return page;
 }
 
-static uint64_t run_start(const struct attr_map *map, struct piece piece, uint64_t page, bool value)
+static uint64_t run_start(const struct attr_map *map, struct piece piece, uint64_t page,
+                          bool value)
 {
     while ((page = piece_previous(&piece, page, value)) == piece.start && page > 0)
         piece = piece_find(map, --page);
@@ -328,92 +340,136 @@ static void needs_of_boundary(const struct attr_map *map, uint64_t page, bool va
 static entry_t entry_split(struct attr_map *map, entry_t old, unsigned level, uint64_t span)
 {
     size_t size = node_bytes(map, level);
-    struct inner *node = spare_take(map, level);
+    void *node = spare_take(map, level);
 
-    node->trues = old == UNIFORM_TRUE ? span : 0;
     if (!level) {
-        memset(node->child, old == UNIFORM_TRUE ? 0xff : 0, size - sizeof(*node));
+        struct leaf *leaf = node;
+
+        leaf->trues = old == UNIFORM_TRUE ? span : 0;
+        memset(leaf->word, old == UNIFORM_TRUE ? 0xff : 0, size - sizeof(*leaf));
     } else {
-        for (size_t i = 0; i < (size - sizeof(*node)) / sizeof(entry_t); i++)
-            node->child[i] = old;
+        struct inner *inner = node;
+
+        inner->children = (size - sizeof(*inner)) / sizeof(entry_t);
+        for (size_t i = 0; i < inner->children; i++)
+            inner->child[i] = old;
     }
     return (entry_t)node;
 }
 
-/* Both kinds of node begin with the count. */
-static uint64_t *entry_trues(entry_t entry)
+/* Mostly none or one. */
+static inline unsigned count_bits(uint64_t word)
 {
-    return (uint64_t *)entry;
+    return word & (word - 1) ? (unsigned)__builtin_popcountll(word) : !!word;
 }
 
-/* Set bits [first, end) of a leaf; the change in its count. */
-static int64_t leaf_set(struct leaf *leaf, uint64_t first, uint64_t end, bool value)
+/* Set bits [first, end) of a leaf; how many changed. */
+static inline uint64_t leaf_set(struct leaf *leaf, uint64_t first, uint64_t end, bool value)
 {
-    int64_t delta = 0;
+    uint64_t changed = 0;
 
     for (uint64_t bit = first; bit < end; bit = (bit / 64 + 1) * 64) {
         uint64_t mask = UINT64_MAX << bit % 64;
-        uint64_t *word = &leaf->word[bit / 64], old = *word;
+        uint64_t *word = &leaf->word[bit / 64], differ;
 
         if (end - bit / 64 * 64 < 64)
             mask &= (1ULL << end % 64) - 1;
-        *word = value ? old | mask : old & ~mask;
-        delta += __builtin_popcountll(*word & mask) - __builtin_popcountll(old & mask);
+        differ = (value ? ~*word : *word) & mask;
+        *word ^= differ;
+        changed += count_bits(differ);
     }
-    return delta;
+    leaf->trues += value ? changed : -changed;
+    return changed;
 }
 
-/* Set the part of [first, end) that lies below *entry; the change in the number of true pages. */
-static int64_t entry_set(struct attr_map *map, entry_t *entry, unsigned level, uint64_t start,
-                         uint64_t first, uint64_t end, bool value)
+/* Set the part of [first, end) that lies below *entry; how many pages changed. */
+static uint64_t entry_set(struct attr_map *map, entry_t *entry, unsigned level, uint64_t start,
+                          uint64_t first, uint64_t end, bool value);
+
+static uint64_t inner_set(struct attr_map *map, entry_t *entry, unsigned level, uint64_t start,
+                          uint64_t first, uint64_t end, bool value)
 {
-    uint64_t span = node_pages(map, level, start);
-    int64_t delta = 0;
+    struct inner *node = (struct inner *)*entry;
+    unsigned shift = level_shift(level - 1);
+    uint64_t changed = 0;
+    size_t same = 0;
+
+    for (uint64_t i = (first - start) >> shift; i <= (end - 1 - start) >> shift; i++)
+        changed += entry_set(map, &node->child[i], level - 1, start + (i << shift), first, end,
+                             value);
+    while (same < node->children && node->child[same] == value)
+        same++;
+    if (same == node->children) {
+        node_release(map, level, node);
+        *entry = value;
+    }
+    return changed;
+}
+
+static uint64_t entry_set(struct attr_map *map, entry_t *entry, unsigned level, uint64_t start,
+                          uint64_t first, uint64_t end, bool value)
+{
+    uint64_t span = node_pages(map, level, start), changed;
+    struct leaf *leaf;
 
     if (is_uniform(*entry) && *entry == value)
         return 0;
     first = first > start ? first : start;
     end = end < start + span ? end : start + span;
     if (end - first == span) {
-        uint64_t old = is_uniform(*entry) ? (value ? 0 : span) : *entry_trues(*entry);
+        uint64_t trues = tree_free(map, *entry, level, start);
 
-        tree_free(map, *entry, level);
         *entry = value;
-        return (value ? span : 0) - old;
+        return value ? span - trues : trues;
     }
     if (is_uniform(*entry))
         *entry = entry_split(map, *entry, level, span);
-    if (!level) {
-        delta = leaf_set((struct leaf *)*entry, first - start, end - start, value);
-    } else {
-        struct inner *node = (struct inner *)*entry;
-        unsigned shift = level_shift(level - 1);
-
-        for (uint64_t i = (first - start) >> shift; i <= (end - 1 - start) >> shift; i++)
-            delta += entry_set(map, &node->child[i], level - 1, start + (i << shift), first, end,
-                               value);
-    }
-    *entry_trues(*entry) += delta;
-    if (*entry_trues(*entry) == (value ? span : 0)) {
-        node_release(map, level, (void *)*entry);
+    if (level)
+        return inner_set(map, entry, level, start, first, end, value);
+    leaf = (struct leaf *)*entry;
+    changed = leaf_set(leaf, first - start, end - start, value);
+    if (leaf->trues == (value ? span : 0)) {
+        node_release(map, 0, leaf);
         *entry = value;
     }
-    return delta;
+    return changed;
+}
+
+/* The usual case, within one leaf that stays mixed. False: nothing was done. */
+static inline bool set_in_leaf(struct attr_map *map, uint64_t first, uint64_t count, bool value)
+{
+    struct piece piece = piece_find(map, first);
+    struct leaf *leaf = (struct leaf *)piece.entry;
+    uint64_t changed;
+
+    if (is_uniform(piece.entry) || count > piece.end - first)
+        return false;
+    /* It might become uniform. */
+    if ((value ? piece.end - piece.start - leaf->trues : leaf->trues) <= count)
+        return false;
+    changed = leaf_set(leaf, first - piece.start, first - piece.start + count, value);
+    map->trues += value ? changed : -changed;
+    return true;
 }
 
 int attr_map_set(struct attr_map *map, uint64_t first, uint64_t count, bool value)
 {
     uint8_t need[MAX_LEVELS] = { 0 };
+    uint64_t changed;
     int ret = 0;
 
-    if (!count)
+    if (!count || set_in_leaf(map, first, count, value)) {
+        spares_trim(map);
         return 0;
+    }
     needs_of_boundary(map, first, value, need);
     needs_of_boundary(map, first + count, value, need);
     for (unsigned level = 0; level <= map->top && !ret; level++)
         ret = spares_fill(map, level, need[level]);
-    if (!ret)
-        map->trues += entry_set(map, &map->root, map->top, 0, first, first + count, value);
+    if (!ret) {
+        changed = entry_set(map, &map->root, map->top, 0, first, first + count, value);
+        map->trues += value ? changed : -changed;
+    }
     spares_trim(map);
     return ret;
 }

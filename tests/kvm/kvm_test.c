@@ -209,9 +209,9 @@ int set_attributes2(int gmem, uint64_t offset, uint64_t size, uint64_t attribute
 
 static void set_supported_cpuid(int vcpu)
 {
-    struct {
+    union {
         struct kvm_cpuid2 head;
-        struct kvm_cpuid_entry2 entries[256];
+        uint8_t space[sizeof(struct kvm_cpuid2) + 256 * sizeof(struct kvm_cpuid_entry2)];
     } cpuid = { .head.nent = 256 };
     int kvm = kvm_fd();
 
@@ -316,8 +316,9 @@ void machine_run_to(const struct machine *m, uint32_t exit_reason)
     int ret = machine_run(m);
 
     if (ret || m->run->exit_reason != exit_reason)
-        test_fail(__FILE__, __LINE__, "KVM_RUN is %d, exit %u (suberror %u), expected exit %u; rip 0x%llx",
-                  ret, m->run->exit_reason, m->run->internal.suberror, exit_reason,
+        test_fail(__FILE__, __LINE__,
+                  "KVM_RUN is %d, exit %u (suberror %u), expected exit %u; rip 0x%llx", ret,
+                  m->run->exit_reason, m->run->internal.suberror, exit_reason,
                   (unsigned long long)machine_regs(m).rip);
 }
 

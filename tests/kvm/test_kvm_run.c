@@ -76,10 +76,13 @@ static void string_io(void)
 
     machine_init(&m, 0, 0x100000);
     memcpy(m.ram + 0x3000, "string", 6);
-    machine_real_mode(&m, CODE(0xba, 0x00, 0x10, 0xbe, 0x00, 0x30,      /* mov 0x1000,%dx; 0x3000,%si */
-                               0xb9, 0x06, 0x00, 0xf3, 0x6e,            /* mov $6,%cx; rep outsb */
-                               0xbf, 0x00, 0x40, 0xb9, 0x03, 0x00,      /* mov $0x4000,%di; $3,%cx */
-                               0xf3, 0x6d,                              /* rep insw */
+    machine_real_mode(&m, CODE(0xba, 0x00, 0x10,        /* mov $0x1000,%dx */
+                               0xbe, 0x00, 0x30,        /* mov $0x3000,%si */
+                               0xb9, 0x06, 0x00,        /* mov $6,%cx */
+                               0xf3, 0x6e,              /* rep outsb */
+                               0xbf, 0x00, 0x40,        /* mov $0x4000,%di */
+                               0xb9, 0x03, 0x00,        /* mov $3,%cx */
+                               0xf3, 0x6d,              /* rep insw */
                                0xf4));
     while (n < 6) {
         machine_run_to(&m, KVM_EXIT_IO);
@@ -303,9 +306,9 @@ static void signal_ends_run(void)
 /* KVM_SET_SIGNAL_MASK: a blocked signal stays blocked outside and ends KVM_RUN. */
 static void signal_mask(void)
 {
-    struct {
+    union {
         struct kvm_signal_mask head;
-        uint8_t set[8];
+        uint8_t space[sizeof(struct kvm_signal_mask) + 8];
     } mask = { .head.len = 8 };
     struct machine m;
     sigset_t block, pending;

@@ -8,14 +8,20 @@
 
 #define UNKNOWN_IOCTL _IO(KVMIO, 0xff)
 
-struct cpuid_table {
+/* KVM's structures that end in an array, with room for it. */
+union cpuid_table {
     struct kvm_cpuid2 head;
-    struct kvm_cpuid_entry2 entries[256];
+    uint8_t space[sizeof(struct kvm_cpuid2) + 257 * sizeof(struct kvm_cpuid_entry2)];
 };
 
-struct msr_table {
+union msr_table {
     struct kvm_msrs head;
-    struct kvm_msr_entry entries[64];
+    uint8_t space[sizeof(struct kvm_msrs) + 256 * sizeof(struct kvm_msr_entry)];
+};
+
+union msr_list {
+    struct kvm_msr_list head;
+    uint8_t space[sizeof(struct kvm_msr_list) + 2000 * sizeof(uint32_t)];
 };
 
 static void descriptors(void)
@@ -85,8 +91,8 @@ static void capabilities(void)
 
 static void cpuid(void)
 {
-    struct cpuid_table supported = { .head.nent = 1 }, got = { .head.nent = 256 };
-    struct cpuid_table big = { .head.nent = 257 };
+    union cpuid_table supported = { .head.nent = 1 }, got = { .head.nent = 256 };
+    union cpuid_table big = { .head.nent = 257 };
     int kvm = kvm_fd();
     struct machine m;
     bool signature = false;
@@ -97,7 +103,7 @@ static void cpuid(void)
     CHECK_EQ(IOCTL(kvm, KVM_GET_SUPPORTED_CPUID, &supported), 0);
     CHECK(supported.head.nent > 5 && supported.head.nent < 256);
     for (uint32_t i = 0; i < supported.head.nent; i++) {
-        const struct kvm_cpuid_entry2 *e = &supported.entries[i];
+        const struct kvm_cpuid_entry2 *e = &supported.head.entries[i];
 
         if (e->function == 0x40000000)
             signature = !memcmp(&e->ebx, "KVMKVMKVM\0\0\0", 12);
@@ -118,10 +124,7 @@ static void cpuid(void)
 
 static void msr_lists(void)
 {
-    struct {
-        struct kvm_msr_list head;
-        uint32_t indices[2000];
-    } list = { .head.nmsrs = 0 };
+    union msr_list list = { .head.nmsrs = 0 };
     int kvm = kvm_fd();
     struct machine m;
     uint32_t n;
@@ -140,29 +143,30 @@ static void msr_lists(void)
     CHECK_EQ(IOCTL(kvm, KVM_GET_MSR_INDEX_LIST, &list), 0);
     machine_init(&m, 0, 0x100000);
     for (uint32_t i = 0; i < n; i++) {
-        struct msr_table msrs = { .head.nmsrs = 1, .entries[0].index = list.indices[i] };
+        union msr_table msrs = { .head.nmsrs = 1 };
 
-        if (list.indices[i] == 0x6e0)           /* needs a local APIC */
+        msrs.head.entries[0].index = list.head.indices[i];
+        if (list.head.indices[i] == 0x6e0)           /* needs a local APIC */
             continue;
         if (IOCTL(m.vcpu, KVM_GET_MSRS, &msrs) != 1 || IOCTL(m.vcpu, KVM_SET_MSRS, &msrs) != 1)
-            test_fail(__FILE__, __LINE__, "MSR 0x%x", list.indices[i]);
+            test_fail(__FILE__, __LINE__, "MSR 0x%x", list.head.indices[i]);
     }
 }
 
 static void msrs(void)
 {
-    struct msr_table msrs = { .head.nmsrs = 3 };
+    union msr_table msrs = { .head.nmsrs = 3 };
     struct machine m;
 
     machine_init(&m, 0, 0x100000);
-    msrs.entries[0].index = 0xc0000082;         /* LSTAR */
-    msrs.entries[0].data = 0x123456789000;
-    msrs.entries[1].index = 0x12345678;         /* none */
-    msrs.entries[2].index = 0xc0000082;
+    msrs.head.entries[0].index = 0xc0000082;         /* LSTAR */
+    msrs.head.entries[0].data = 0x123456789000;
+    msrs.head.entries[1].index = 0x12345678;         /* none */
+    msrs.head.entries[2].index = 0xc0000082;
     CHECK_EQ(IOCTL(m.vcpu, KVM_SET_MSRS, &msrs), 1);
-    msrs.entries[0].data = 0;
+    msrs.head.entries[0].data = 0;
     CHECK_EQ(IOCTL(m.vcpu, KVM_GET_MSRS, &msrs), 1);
-    CHECK_EQ(msrs.entries[0].data, 0x123456789000);
+    CHECK_EQ(msrs.head.entries[0].data, 0x123456789000);
     msrs.head.nmsrs = 256;
     CHECK_EQ(IOCTL(m.vcpu, KVM_GET_MSRS, &msrs), -E2BIG);
     CHECK_EQ(IOCTL(m.vcpu, KVM_GET_MSRS, NULL), -EFAULT);
