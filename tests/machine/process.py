@@ -141,6 +141,17 @@ def check_no_reboot_ends(setting):
         expect(vm.console.count("before the reset") == 1, vm.console)
 
 
+def check_power_button(setting):
+    """The guest's own ACPI interrupt, and an RTC that ticks."""
+    for backend in (None, "guest-memfd"):
+        with setting.vm(*(protected(backend, "64M") if backend else []), guest="button") as vm:
+            vm.wait_for("^waiting for the button", TIMEOUT)
+            vm.qmp.command("system_powerdown")
+            expect("POWERDOWN" in [event["event"] for event in vm.qmp.events], "the event")
+            expect(vm.wait_end(TIMEOUT) == 0, vm.errors())
+            expect("PASS" in vm.console and "FAILED" not in vm.console, vm.console)
+
+
 def check_pid_file(setting):
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "pid")
