@@ -14,12 +14,23 @@
 #include "exec.h"
 #include "fpu.h"
 #include "fpu_env.h"
-#include "mmu.h"
 #include "mode.h"
 #include "opcodes.h"
-#include "segment.h"
+#include "operand.h"
 
 #define SSE_INLINE static inline __attribute__((always_inline))
+
+/* How an operand is accessed; constants, so that each use is specialised. */
+enum {
+    SSE_ALIGNED = 1 << 0,       /* #GP(0) unless the address is a multiple of 16 */
+    SSE_FAST = 1 << 1,          /* CPU_MISS instead of anything rare: for threaded executors */
+    SSE_MEMORY = 1 << 2,        /* with SSE_FAST: ModRM names memory, as hot_memory_ok() wants it */
+};
+
+SSE_INLINE bool sse_is_memory(const struct insn *insn, unsigned how)
+{
+    return how & SSE_FAST ? how & SSE_MEMORY : insn->flags & INSN_MEM;
+}
 
 /* #UD, #NM for SSE; cold. */
 enum cpu_status sse_unusable(struct cpu *cpu);
@@ -27,6 +38,12 @@ enum cpu_status sse_unusable(struct cpu *cpu);
 SSE_INLINE bool sse_usable(const struct cpu *cpu)
 {
     return likely(!(cpu->cr0 & (CR0_EM | CR0_TS)) && (cpu->cr4 & CR4_OSFXSR));
+}
+
+/* What to answer when not. */
+SSE_INLINE enum cpu_status sse_refuse(struct cpu *cpu, unsigned how)
+{
+    return how & SSE_FAST ? CPU_MISS : sse_unusable(cpu);
 }
 
 /* #UD, #NM, #MF for MMX. */
@@ -39,19 +56,18 @@ SSE_INLINE void mmx_touch(struct cpu *cpu)
     cpu->fpu.valid = 0xff;
 }
 
-/* How an operand is accessed; constants, so that each use is specialised. */
-enum {
-    SSE_ALIGNED = 1 << 0,       /* #GP(0) unless the address is a multiple of 16 */
-    SSE_FAST = 1 << 1,          /* CPU_MISS instead of anything rare: for threaded executors */
-};
-
 /* The memory operand's linear address. */
 SSE_INLINE enum cpu_status sse_linear(struct cpu *cpu, const struct insn *insn, unsigned size,
                                       unsigned how, enum cpu_access access, uint64_t *addr)
 {
-    enum cpu_status status = insn_linear(cpu, insn, size, access, addr);
+    enum cpu_status status;
 
-    if (unlikely(status != CPU_OK))
+    if (how & SSE_FAST) {
+        *addr = hot_address(cpu, insn);         /* what isn't canonical misses the TLB */
+        return (how & SSE_ALIGNED) && unlikely(*addr & 15) ? CPU_MISS : CPU_OK;
+    }
+    status = insn_linear(cpu, insn, size, access, addr);
+    if (status != CPU_OK)
         return status;
     if ((how & SSE_ALIGNED) && unlikely(*addr & 15))
         return raise_gp(cpu);
@@ -103,7 +119,7 @@ SSE_INLINE enum cpu_status sse_store(struct cpu *cpu, const struct insn *insn, u
 SSE_INLINE enum cpu_status sse_source(struct cpu *cpu, const struct insn *insn, unsigned size,
                                       unsigned how, union cpu_xmm *value)
 {
-    if (insn->flags & INSN_MEM)
+    if (sse_is_memory(insn, how))
         return sse_load(cpu, insn, size, how, value);
     *value = cpu->fpu.xmm[insn->rm];
     return CPU_OK;
@@ -134,7 +150,7 @@ SSE_INLINE enum cpu_status sse_gpr_source(struct cpu *cpu, const struct insn *in
     union cpu_xmm memory;
     enum cpu_status status;
 
-    if (insn->flags & INSN_MEM) {
+    if (sse_is_memory(insn, how)) {
         status = sse_load(cpu, insn, wide ? 8 : 4, how, &memory);
         *value = memory.u64[0];
         return status;
@@ -144,23 +160,28 @@ SSE_INLINE enum cpu_status sse_gpr_source(struct cpu *cpu, const struct insn *in
 }
 
 /*
- * Make body NAME and its threaded form NAME_pick from an always-inline function
- * of cpu, insn and how (0 or SSE_FAST).
+ * Make body NAME and its threaded forms, for registers and for memory, from an
+ * always-inline function of cpu, insn and how.
  */
+#define SSE_THREADED(name_, inline_, how_)                                                  \
+    static enum cpu_status name_(struct cpu *cpu, const struct insn *insn)                  \
+    {                                                                                       \
+        if (unlikely(inline_(cpu, insn, SSE_FAST | (how_)) != CPU_OK))                      \
+            return exec_body(cpu, insn);                                                    \
+        NEXT(cpu, insn);                                                                    \
+    }
 #define SSE_EXECUTORS(name_, inline_)                                                       \
     enum cpu_status name_(struct cpu *cpu, const struct insn *insn)                         \
     {                                                                                       \
         return inline_(cpu, insn, 0);                                                       \
     }                                                                                       \
-    static enum cpu_status name_##_exec(struct cpu *cpu, const struct insn *insn)           \
-    {                                                                                       \
-        if (unlikely(inline_(cpu, insn, SSE_FAST) != CPU_OK))                               \
-            return exec_body(cpu, insn);                                                    \
-        NEXT(cpu, insn);                                                                    \
-    }                                                                                       \
+    SSE_THREADED(name_##_exec_reg, inline_, 0)                                              \
+    SSE_THREADED(name_##_exec_mem, inline_, SSE_MEMORY)                                     \
     insn_exec *name_##_pick(struct insn *insn, struct decode_mode mode)                     \
     {                                                                                       \
-        return name_##_exec;                                                                \
+        if (!(insn->flags & INSN_MEM))                                                      \
+            return name_##_exec_reg;                                                        \
+        return hot_memory_ok(insn, mode) ? name_##_exec_mem : NULL;                         \
     }
 
 /* xmm = kernel(xmm, xmm/m128) */
@@ -172,7 +193,7 @@ SSE_INLINE enum cpu_status sse_gpr_source(struct cpu *cpu, const struct insn *in
         enum cpu_status status;                                                             \
                                                                                             \
         if (!sse_usable(cpu))                                                               \
-            return sse_unusable(cpu);                                                       \
+            return sse_refuse(cpu, how);                                                    \
         status = sse_source(cpu, insn, 16, how | SSE_ALIGNED, &source);                     \
         if (likely(status == CPU_OK))                                                       \
             cpu->fpu.xmm[insn->reg] = kernel_(cpu->fpu.xmm[insn->reg], source);             \
@@ -189,7 +210,7 @@ SSE_INLINE enum cpu_status sse_gpr_source(struct cpu *cpu, const struct insn *in
         enum cpu_status status;                                                             \
                                                                                             \
         if (!sse_usable(cpu))                                                               \
-            return sse_unusable(cpu);                                                       \
+            return sse_refuse(cpu, how);                                                    \
         status = sse_source(cpu, insn, 16, how | SSE_ALIGNED, &source);                     \
         if (likely(status == CPU_OK))                                                       \
             cpu->fpu.xmm[insn->reg] = kernel_(cpu->fpu.xmm[insn->reg], source, insn->imm);  \

@@ -205,7 +205,7 @@ SSE_INLINE union cpu_xmm kernel_si2sd(union cpu_xmm a, union cpu_xmm b, unsigned
         enum cpu_status status;                                                             \
                                                                                             \
         if (!sse_usable(cpu))                                                               \
-            return sse_unusable(cpu);                                                       \
+            return sse_refuse(cpu, how);                                                    \
         status = sse_source(cpu, insn, size_, how | (how_), &s);                            \
         if (likely(status == CPU_OK))                                                       \
             status = float_run(cpu, kernel_, d, &s, imm_, how, result_, d);                 \
@@ -233,7 +233,7 @@ CONVERT(sse_cvtsd2ss, kernel_sd2ss, 0, 8, 0, RESULT_SS)
         enum cpu_status status;                                                             \
                                                                                             \
         if (!sse_usable(cpu))                                                               \
-            return sse_unusable(cpu);                                                       \
+            return sse_refuse(cpu, how);                                                    \
         status = sse_source(cpu, insn, size_, how, &s);                                     \
         if (likely(status == CPU_OK))                                                       \
             status = float_run(cpu, kernel_, &r, &s, wide | truncate_, how, RESULT_OTHER,   \
@@ -257,7 +257,7 @@ CONVERT_TO_GPR(sse_cvttsd2si, kernel_sd2si, 1, 8)
         enum cpu_status status;                                                             \
                                                                                             \
         if (!sse_usable(cpu))                                                               \
-            return sse_unusable(cpu);                                                       \
+            return sse_refuse(cpu, how);                                                    \
         status = sse_gpr_source(cpu, insn, how, &s.u64[0]);                                 \
         if (likely(status == CPU_OK))                                                       \
             status = float_run(cpu, kernel_, d, &s, insn->flags & INSN_REX_W, how,          \

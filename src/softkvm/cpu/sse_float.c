@@ -286,7 +286,7 @@ PER_LANE(cmp, f32_cmp, f64_cmp)
         enum cpu_status status;                                                             \
                                                                                             \
         if (!sse_usable(cpu))                                                               \
-            return sse_unusable(cpu);                                                       \
+            return sse_refuse(cpu, how);                                                    \
         status = sse_source(cpu, insn, width_ / 8, how, &s);                                \
         if (likely(status == CPU_OK))                                                       \
             status = float_run(cpu, kernel_comi##width_, &cpu->fpu.xmm[insn->reg], &s,      \

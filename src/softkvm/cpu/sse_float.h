@@ -34,7 +34,7 @@ SSE_INLINE bool sse_all_masked(const struct cpu *cpu)
         enum cpu_status status;                                                             \
                                                                                             \
         if (!sse_usable(cpu))                                                               \
-            return sse_unusable(cpu);                                                       \
+            return sse_refuse(cpu, how);                                                    \
         status = sse_source(cpu, insn, size_, how | (how_), &s);                            \
         if (unlikely(status != CPU_OK))                                                     \
             return status;                                                                  \

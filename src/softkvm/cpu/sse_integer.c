@@ -216,7 +216,7 @@ HORIZONTAL_BOTH(phsubsw, s16, 8, clamp(A - B, INT16_MIN, INT16_MAX))
         union cpu_xmm count = { .u64 = { (uint8_t)insn->imm, 0 } };                         \
                                                                                             \
         if (!sse_usable(cpu))                                                               \
-            return sse_unusable(cpu);                                                       \
+            return sse_refuse(cpu, how);                                                    \
         cpu->fpu.xmm[insn->rm] = kernel_##name_(cpu->fpu.xmm[insn->rm], count);             \
         return CPU_OK;                                                                      \
     }                                                                                       \

@@ -31,7 +31,7 @@ enum cpu_status mmx_check(struct cpu *cpu)
         enum cpu_status status;                                                             \
                                                                                             \
         if (!sse_usable(cpu))                                                               \
-            return sse_unusable(cpu);                                                       \
+            return sse_refuse(cpu, how);                                                    \
         status = sse_source(cpu, insn, 16, how | (how_), &value);                           \
         if (likely(status == CPU_OK))                                                       \
             cpu->fpu.xmm[insn->reg] = value;                                                \
@@ -43,8 +43,8 @@ enum cpu_status mmx_check(struct cpu *cpu)
                                               unsigned how)                                 \
     {                                                                                       \
         if (!sse_usable(cpu))                                                               \
-            return sse_unusable(cpu);                                                       \
-        if (insn->flags & INSN_MEM)                                                         \
+            return sse_refuse(cpu, how);                                                    \
+        if (sse_is_memory(insn, how))                                                       \
             return sse_store(cpu, insn, 16, how | (how_), &cpu->fpu.xmm[insn->reg]);        \
         cpu->fpu.xmm[insn->rm] = cpu->fpu.xmm[insn->reg];                                   \
         return CPU_OK;                                                                      \
@@ -64,8 +64,8 @@ MOVE_STORE(sse_movups_store, 0)
         enum cpu_status status;                                                             \
                                                                                             \
         if (!sse_usable(cpu))                                                               \
-            return sse_unusable(cpu);                                                       \
-        if (!(insn->flags & INSN_MEM)) {                                                    \
+            return sse_refuse(cpu, how);                                                    \
+        if (!sse_is_memory(insn, how)) {                                                    \
             cpu->fpu.xmm[insn->reg].field_[0] = cpu->fpu.xmm[insn->rm].field_[0];           \
             return CPU_OK;                                                                  \
         }                                                                                   \
@@ -79,8 +79,8 @@ MOVE_STORE(sse_movups_store, 0)
                                                     unsigned how)                           \
     {                                                                                       \
         if (!sse_usable(cpu))                                                               \
-            return sse_unusable(cpu);                                                       \
-        if (insn->flags & INSN_MEM)                                                         \
+            return sse_refuse(cpu, how);                                                    \
+        if (sse_is_memory(insn, how))                                                       \
             return sse_store(cpu, insn, size_, how, &cpu->fpu.xmm[insn->reg]);              \
         cpu->fpu.xmm[insn->rm].field_[0] = cpu->fpu.xmm[insn->reg].field_[0];               \
         return CPU_OK;                                                                      \
@@ -101,8 +101,8 @@ MOVE_SCALAR(sse_movsd, u64, 8)
         enum cpu_status status;                                                             \
                                                                                             \
         if (!sse_usable(cpu))                                                               \
-            return sse_unusable(cpu);                                                       \
-        if (!(insn->flags & INSN_MEM)) {                                                    \
+            return sse_refuse(cpu, how);                                                    \
+        if (!sse_is_memory(insn, how)) {                                                    \
             cpu->fpu.xmm[insn->reg].u64[to_] = cpu->fpu.xmm[insn->rm].u64[register_from_];  \
             return CPU_OK;                                                                  \
         }                                                                                   \
@@ -118,7 +118,7 @@ MOVE_SCALAR(sse_movsd, u64, 8)
         union cpu_xmm value = { .u64 = { cpu->fpu.xmm[insn->reg].u64[to_], 0 } };           \
                                                                                             \
         if (!sse_usable(cpu))                                                               \
-            return sse_unusable(cpu);                                                       \
+            return sse_refuse(cpu, how);                                                    \
         return sse_store(cpu, insn, 8, how, &value);                                        \
     }                                                                                       \
     SSE_EXECUTORS(name_##_store, name_##_store_inline)
@@ -132,7 +132,7 @@ SSE_INLINE enum cpu_status movq_load(struct cpu *cpu, const struct insn *insn, u
     enum cpu_status status;
 
     if (!sse_usable(cpu))
-        return sse_unusable(cpu);
+        return sse_refuse(cpu, how);
     status = sse_source(cpu, insn, 8, how, &value);
     value.u64[1] = 0;
     if (likely(status == CPU_OK))
@@ -144,8 +144,8 @@ SSE_EXECUTORS(sse_movq_load, movq_load)
 SSE_INLINE enum cpu_status movq_store(struct cpu *cpu, const struct insn *insn, unsigned how)
 {
     if (!sse_usable(cpu))
-        return sse_unusable(cpu);
-    if (insn->flags & INSN_MEM)
+        return sse_refuse(cpu, how);
+    if (sse_is_memory(insn, how))
         return sse_store(cpu, insn, 8, how, &cpu->fpu.xmm[insn->reg]);
     cpu->fpu.xmm[insn->rm] = (union cpu_xmm){ .u64 = { cpu->fpu.xmm[insn->reg].u64[0], 0 } };
     return CPU_OK;
@@ -159,7 +159,7 @@ SSE_INLINE enum cpu_status movd_load(struct cpu *cpu, const struct insn *insn, u
     enum cpu_status status;
 
     if (!sse_usable(cpu))
-        return sse_unusable(cpu);
+        return sse_refuse(cpu, how);
     status = sse_gpr_source(cpu, insn, how, &value);
     if (likely(status == CPU_OK))
         cpu->fpu.xmm[insn->reg] = (union cpu_xmm){ .u64 = { value, 0 } };
@@ -173,8 +173,8 @@ SSE_INLINE enum cpu_status movd_store(struct cpu *cpu, const struct insn *insn, 
     bool wide = insn->flags & INSN_REX_W;
 
     if (!sse_usable(cpu))
-        return sse_unusable(cpu);
-    if (insn->flags & INSN_MEM)
+        return sse_refuse(cpu, how);
+    if (sse_is_memory(insn, how))
         return sse_store(cpu, insn, wide ? 8 : 4, how, value);
     cpu->regs[insn->rm] = wide ? value->u64[0] : value->u32[0];
     return CPU_OK;
@@ -281,7 +281,7 @@ SSE_INLINE enum cpu_status movmskps(struct cpu *cpu, const struct insn *insn, un
     const union cpu_xmm *s = &cpu->fpu.xmm[insn->rm];
 
     if (!sse_usable(cpu))
-        return sse_unusable(cpu);
+        return sse_refuse(cpu, how);
     cpu->regs[insn->reg] = s->u32[0] >> 31 | s->u32[1] >> 31 << 1 | s->u32[2] >> 31 << 2 |
                            s->u32[3] >> 31 << 3;
     return CPU_OK;
@@ -293,7 +293,7 @@ SSE_INLINE enum cpu_status movmskpd(struct cpu *cpu, const struct insn *insn, un
     const union cpu_xmm *s = &cpu->fpu.xmm[insn->rm];
 
     if (!sse_usable(cpu))
-        return sse_unusable(cpu);
+        return sse_refuse(cpu, how);
     cpu->regs[insn->reg] = s->u64[0] >> 63 | s->u64[1] >> 63 << 1;
     return CPU_OK;
 }
@@ -310,7 +310,7 @@ SSE_INLINE enum cpu_status pmovmskb(struct cpu *cpu, const struct insn *insn, un
     const union cpu_xmm *s = &cpu->fpu.xmm[insn->rm];
 
     if (!sse_usable(cpu))
-        return sse_unusable(cpu);
+        return sse_refuse(cpu, how);
     cpu->regs[insn->reg] = sign_bits(s->u64[0]) | sign_bits(s->u64[1]) << 8;
     return CPU_OK;
 }
