@@ -13,11 +13,9 @@ enum {
 /* Control word, status, tags: TOP anywhere, mostly full, sometimes empty registers. */
 static void random_x87(const struct row *row, struct fx_image *fx)
 {
-    bool safe = row->flags & R_X87_SAFE;
-
     fx->control = X87_DEFAULT;
     fx->tags = 0xff;
-    if (!(row->flags & (R_X87 | R_X87_SAFE))) {
+    if (!(row->flags & R_X87)) {
         fx->tags = 0;
         return;
     }
@@ -25,8 +23,6 @@ static void random_x87(const struct row *row, struct fx_image *fx)
         fx->control = (fx->control & ~0xf00) | random_below(4) << 10 |
                       "\0\2\3\3"[random_below(4)] << 8;
     fx->status = random_below(8) << 11 | (random_u64() & 0x4700);
-    if (safe)
-        return;
     if (random_chance(25))                          /* some exceptions unmasked */
         fx->control &= ~(random_u64() & (row->flags & R_NEAR ? 0x27 : 0x3f));
     if (random_chance(20)) {                        /* sticky ones; not pending unless wished */

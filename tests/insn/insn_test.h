@@ -73,7 +73,6 @@ enum {
     R_SSE = 1 << 5,             /* vary MXCSR */
     R_NEAR = 1 << 6,            /* x87: result may differ by row->ulp, C1 and #U ignored, #O and
                                    #U masked; SSE: single precision, relative error 3 * 2^-12 */
-    R_X87_SAFE = 1 << 7,        /* like R_X87 with all exceptions masked and the stack full */
     R_MASKED = 1 << 8,          /* R_SSE with all exceptions masked */
     R_CR2_PAGE = 1 << 9,        /* which byte of a long operand faults is the processor's choice */
     R_ALIGN64 = 1 << 10,        /* like R_ALIGN, 64 */
