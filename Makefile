@@ -10,7 +10,7 @@ FUZZ_SECONDS ?= 600
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: all deps demo check bench fuzz sanitize asan tsan clang install clean help guest-files
+.PHONY: all deps demo check boots bench fuzz sanitize asan tsan clang install clean help guest-files
 
 all: $(BUILD)/build.ninja ## build everything into build/
 	ninja -C $(BUILD)
@@ -29,6 +29,9 @@ demo: all guest-files ## boot a stock kernel in a protected VM; share pages and 
 
 check: all guest-files ## run the tests
 	@tests/run.sh $(BUILD)
+
+boots: all guest-files ## the kernel in every spelling with 1, 2 and 4 CPUs, then 20 boots in a row
+	@python3 tests/machine/linux.py --binary $(BUILD)/cloister --files $(BUILD)/guest every-way
 
 bench: all guest-files ## every figure that the documents quote
 	@tools/deps.sh bench

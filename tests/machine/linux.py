@@ -6,6 +6,7 @@ FOLDER has vmlinuz and initrd.gz (make guest-files); status 77 where it hasn't.
 import argparse
 import os
 import sys
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "tools"))
@@ -42,11 +43,29 @@ class Linux(Vm):
 def poweroff(setting):
     """ACPI S5 from each of the three spellings, with 1, 2 and 4 vCPUs."""
     for backend, smp in zip(BACKENDS, (1, 2, 4)):
-        with Linux(setting, backend=backend, command="poweroff,-f", smp=smp) as vm:
-            line = vm.boot().group()
-            if f"{smp} CPU(s)" not in line:
-                raise VmError(f"not {smp} CPUs: {line}")
-            vm.ends_well()
+        boot_once(setting, backend, smp)
+
+
+def boot_once(setting, backend, smp):
+    """Seconds to init's line."""
+    start = time.monotonic()
+    with Linux(setting, backend=backend, command="poweroff,-f", smp=smp) as vm:
+        line = vm.boot().group()
+        seconds = time.monotonic() - start
+        if f"{smp} CPU(s)" not in line:
+            raise VmError(f"not {smp} CPUs: {line}")
+        vm.ends_well()
+    return seconds
+
+
+def every_way(setting):
+    """Each spelling with each number of vCPUs, then 20 boots in a row: make boots."""
+    for backend in BACKENDS:
+        for smp in (1, 2, 4):
+            print(f"{backend}, {smp} vCPU(s): {boot_once(setting, backend, smp):.1f} s", flush=True)
+    for n in range(20):
+        backend, smp = BACKENDS[n % 3], (1, 2, 4)[n // 3 % 3]
+        print(f"boot {n + 1} of 20: {boot_once(setting, backend, smp):.1f} s", flush=True)
 
 
 def reboot(setting):
@@ -102,7 +121,7 @@ def system_reset(setting):
 
 
 CASES = {
-    "poweroff": poweroff, "reboot": reboot, "no-reboot": no_reboot,
+    "poweroff": poweroff, "every-way": every_way, "reboot": reboot, "no-reboot": no_reboot,
     "shell": shell, "system-reset": system_reset,
 }
 
