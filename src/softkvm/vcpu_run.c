@@ -7,6 +7,7 @@
  * arch/x86/kvm/x86.c, kvm_arch_vcpu_ioctl_run() and vcpu_enter_guest(), for the
  * order in which things are looked at.
  */
+#include "guest_access.h"
 #include "guest_clock.h"
 #include "guest_page.h"
 #include "hypercall.h"
@@ -190,7 +191,7 @@ static unsigned fetch_instruction(struct vcpu *vcpu, uint8_t bytes[MAX_INSN_BYTE
     if (guest_page_find(vcpu->vm, gpa - offset, ACCESS_EXEC, &page, &is_private) != GUEST_PAGE_RAM)
         return 0;
     size = CPU_PAGE_SIZE - offset < MAX_INSN_BYTES ? CPU_PAGE_SIZE - offset : MAX_INSN_BYTES;
-    memcpy(bytes, page.host + offset, size);
+    guest_copy(bytes, page.host + offset, size);
     return size;
 }
 

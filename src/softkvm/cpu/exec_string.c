@@ -98,7 +98,7 @@ static void *run_host(struct cpu *cpu, const struct insn *insn, enum cpu_reg reg
 static void copy_forward(uint8_t *dst, const uint8_t *src, uint64_t n, unsigned size)
 {
     if ((uintptr_t)dst - (uintptr_t)src >= n * size) {
-        memmove(dst, src, n * size);
+        guest_move(dst, src, n * size);
         return;
     }
     for (uint64_t i = 0; i < n; i++)
@@ -110,7 +110,7 @@ static void fill_forward(uint8_t *dst, uint64_t value, uint64_t n, unsigned size
     uint64_t byte = value & 0xff;
 
     if (zero_extend(byte * 0x0101010101010101, size) == zero_extend(value, size)) {
-        memset(dst, byte, n * size);
+        guest_fill(dst, byte, n * size);
         return;
     }
     for (uint64_t i = 0; i < n; i++)

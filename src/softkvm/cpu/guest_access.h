@@ -32,17 +32,31 @@
 static inline void guest_copy(void *to, const void *from, size_t size)
 {
     uintptr_t both = (uintptr_t)to | (uintptr_t)from;
+    size_t i = 0;
 
-    if (size == 8 && !(both & 7)) {
-        GUEST_ACCESS_MOVE(uint64_t, to, from);
-    } else if (size == 4 && !(both & 3)) {
+    if (size == 4 && !(both & 3)) {
         GUEST_ACCESS_MOVE(uint32_t, to, from);
-    } else if (size == 2 && !(both & 1)) {
-        GUEST_ACCESS_MOVE(uint16_t, to, from);
-    } else {
-        for (size_t i = 0; i < size; i++)
-            GUEST_ACCESS_MOVE(uint8_t, (uint8_t *)to + i, (const uint8_t *)from + i);
+        return;
     }
+    if (size == 2 && !(both & 1)) {
+        GUEST_ACCESS_MOVE(uint16_t, to, from);
+        return;
+    }
+    for (; !(both & 7) && size - i >= 8; i += 8)
+        GUEST_ACCESS_MOVE(uint64_t, (uint8_t *)to + i, (const uint8_t *)from + i);
+    for (; i < size; i++)
+        GUEST_ACCESS_MOVE(uint8_t, (uint8_t *)to + i, (const uint8_t *)from + i);
+}
+
+static inline void guest_move(void *to, const void *from, size_t size)
+{
+    guest_copy(to, from, size);
+}
+
+static inline void guest_fill(void *to, uint8_t byte, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        __atomic_store_n((uint8_t *)to + i, byte, __ATOMIC_RELAXED);
 }
 
 #undef GUEST_ACCESS_MOVE
@@ -53,6 +67,17 @@ static inline __attribute__((always_inline)) void guest_copy(void *to, const voi
                                                              size_t size)
 {
     memcpy(to, from, size);
+}
+
+/* Where they overlap, to is below from: front to back is right. */
+static inline void guest_move(void *to, const void *from, size_t size)
+{
+    memmove(to, from, size);
+}
+
+static inline void guest_fill(void *to, uint8_t byte, size_t size)
+{
+    memset(to, byte, size);
 }
 
 #endif
