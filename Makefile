@@ -10,7 +10,7 @@ FUZZ_SECONDS ?= 600
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: all deps demo check boots bench fuzz sanitize asan tsan clang install clean help guest-files
+.PHONY: all deps demo check boots bench selftests fuzz sanitize asan tsan clang install clean help guest-files
 
 all: $(BUILD)/build.ninja ## build everything into build/
 	ninja -C $(BUILD)
@@ -36,6 +36,9 @@ boots: all guest-files ## the kernel in every spelling with 1, 2 and 4 CPUs, the
 bench: all guest-files ## every figure that the documents quote
 	@tools/deps.sh bench
 	@python3 bench/run.py --build $(BUILD)
+
+selftests: all ## the kernel's own KVM tests (source package linux-source-6.12) under softkvm
+	@python3 tests/selftests/run.py --launcher $(BUILD)/softkvm
 
 # The test suite under the sanitizers and with the other compiler: each in a build folder of its own.
 asan: | deps ## tests under the address and undefined-behaviour sanitizers

@@ -9,9 +9,11 @@
  * Every function may be called from any thread.  Results are KVM's return value
  * (0 or more), or a negative errno; errno itself is not touched.
  *
- * Descriptors are real ones of the process: they may be polled, passed over
- * fork() and closed by close() at exit, but while the VM lives they must be
- * closed with softkvm_close(), as only that releases what is behind them.
+ * Descriptors are real ones of the process: they may be polled and closed by
+ * close() at exit, but while the VM lives they must be duplicated and closed by
+ * the functions below, as only those know what is behind them.  In a child of
+ * fork() they fail with EIO, as KVM's do, except for the one of softkvm_open();
+ * KVM's guest_memfd can be mapped in a child, this one can't.
  */
 #ifndef SOFTKVM_H
 #define SOFTKVM_H
@@ -34,6 +36,8 @@ struct softkvm_options {
      * then the only backing and is converted in place.
      */
     bool gmem_in_place_conversion;
+    /* True: a guest_memfd can't be mapped and KVM knows no flags of it, as Linux 6.8 to 6.17. */
+    bool gmem_without_flags;
 };
 
 /* What open("/dev/kvm", O_RDWR | O_CLOEXEC) is. options may be NULL.  A descriptor or -errno. */
@@ -46,8 +50,31 @@ SOFTKVM_PUBLIC int softkvm_ioctl(int fd, unsigned long request, unsigned long ar
 SOFTKVM_PUBLIC int softkvm_mmap(void *addr, size_t length, int prot, int flags, int fd,
                                 off_t offset, void **ret);
 
+/* May there be mappings of softkvm_mmap() in the process that softkvm_munmap() must know of? */
+SOFTKVM_PUBLIC bool softkvm_maps(void);
+
 /* munmap(2) of what softkvm_mmap() returned (or a part of it). */
 SOFTKVM_PUBLIC int softkvm_munmap(void *addr, size_t length);
+
+/* fallocate(2) of a guest_memfd, punching holes included. */
+SOFTKVM_PUBLIC int softkvm_fallocate(int fd, int mode, off_t offset, off_t length);
+
+/* read(2) and pread(2): statistics; all other descriptors give -EINVAL. */
+SOFTKVM_PUBLIC ssize_t softkvm_read(int fd, void *buffer, size_t size);
+SOFTKVM_PUBLIC ssize_t softkvm_pread(int fd, void *buffer, size_t size, off_t offset);
+
+/*
+ * fcntl(F_DUPFD) from `least` on, and dup3(2); flags is O_CLOEXEC or 0.  A
+ * descriptor of this library that newfd was is closed.
+ */
+SOFTKVM_PUBLIC int softkvm_dup(int fd, int least, int flags);
+SOFTKVM_PUBLIC int softkvm_dup3(int fd, int newfd, int flags);
+
+/* Is fd one of this library? Without locks: for signal handlers and at every turn. */
+SOFTKVM_PUBLIC bool softkvm_owns(int fd);
+
+/* "system", "vm", "vcpu", "guest_memfd", "stats"; NULL: not one of this library. */
+SOFTKVM_PUBLIC const char *softkvm_kind(int fd);
 
 /* close(2). */
 SOFTKVM_PUBLIC int softkvm_close(int fd);

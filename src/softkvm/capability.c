@@ -32,7 +32,7 @@ static uint64_t exit_hypercall(const struct softkvm_options *options, const stru
 
 static uint64_t guest_memfd_flags(const struct softkvm_options *options, const struct vm *vm)
 {
-    return guest_memfd_valid_flags(vm);
+    return guest_memfd_valid_flags(options, vm);
 }
 
 #define CAP(cap_, ...) { #cap_, cap_, __VA_ARGS__ }

@@ -9,6 +9,7 @@
 #include "gmem_mapping.h"
 
 #include "attr_map.h"
+#include "fork_guard.h"
 #include "guest_memfd.h"
 #include "range.h"
 #include "soft_vm.h"
@@ -27,11 +28,12 @@ struct mapping {
     size_t length;              /* whole pages */
     uint64_t offset;            /* in the file */
     int prot;
+    unsigned generation;        /* of the process that made it */
 };
 
 static struct {
     pthread_mutex_t lock;
-    struct mapping *mappings;
+    struct mapping *mappings;   /* atomic for gmem_mapping_any() */
     int empty_fd;               /* a file without a single page */
     void *ballast[BALLAST];
 } registry = { .lock = PTHREAD_MUTEX_INITIALIZER, .empty_fd = -1 };
@@ -170,7 +172,7 @@ static struct mapping *cut_out(uintptr_t start, size_t length, struct mapping **
         if (m_end <= start || m->start >= end) {
             link = &m->next;
         } else if (m->start >= start && m_end <= end) {
-            *link = m->next;
+            __atomic_store_n(link, m->next, __ATOMIC_RELAXED);
             m->next = gone;
             gone = m;
         } else if (m->start < start && m_end > end) {
@@ -204,9 +206,16 @@ static void put_all(struct mapping *gone)
         struct mapping *m = gone;
 
         gone = m->next;
-        guest_memfd_put(m->gmem);
+        /* A child has no VM that its parent's file could be taken out of. */
+        if (m->generation == fork_generation())
+            guest_memfd_put(m->gmem);
         free(m);
     }
+}
+
+bool gmem_mapping_any(void)
+{
+    return __atomic_load_n(&registry.mappings, __ATOMIC_RELAXED);
 }
 
 int gmem_mapping_remove(void *addr, size_t length)
@@ -226,6 +235,21 @@ int gmem_mapping_remove(void *addr, size_t length)
     free(spare);
     put_all(gone);
     return ret;
+}
+
+static void fork_prepare(void)
+{
+    pthread_mutex_lock(&registry.lock);
+}
+
+static void fork_done(void)
+{
+    pthread_mutex_unlock(&registry.lock);
+}
+
+static void watch_forks(void)
+{
+    fork_guard_add(fork_prepare, fork_done);
 }
 
 /* Under registry.lock. */
@@ -260,8 +284,10 @@ int gmem_mapping_add(struct guest_memfd *gmem, void *addr, size_t length, int pr
 {
     struct mapping *m = malloc(sizeof(*m)), *spare = malloc(sizeof(*spare)), *gone = NULL;
     void *at = MAP_FAILED;
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     int error = m && spare ? 0 : -ENOMEM;
 
+    pthread_once(&once, watch_forks);
     pthread_mutex_lock(&gmem->vm->lock);
     pthread_mutex_lock(&registry.lock);
     if (!error)
@@ -274,7 +300,8 @@ int gmem_mapping_add(struct guest_memfd *gmem, void *addr, size_t length, int pr
         length = (length + GUEST_PAGE_SIZE - 1) & ~(size_t)(GUEST_PAGE_SIZE - 1);
         gone = cut_out((uintptr_t)at, length, &spare);  /* MAP_FIXED over older ones */
         *m = (struct mapping){ .gmem = gmem, .start = (uintptr_t)at, .length = length,
-                               .offset = offset, .prot = prot };
+                               .offset = offset, .prot = prot,
+                               .generation = fork_generation() };
         error = hide_private(m);
         if (error)
             munmap(at, length);
@@ -282,7 +309,7 @@ int gmem_mapping_add(struct guest_memfd *gmem, void *addr, size_t length, int pr
     if (!error) {
         __atomic_add_fetch(&gmem->refs, 1, __ATOMIC_RELAXED);
         m->next = registry.mappings;
-        registry.mappings = m;
+        __atomic_store_n(&registry.mappings, m, __ATOMIC_RELAXED);
         *ret = at;
         m = NULL;
     }

@@ -28,6 +28,9 @@ int gmem_mapping_add(struct guest_memfd *gmem, void *addr, size_t length, int pr
  */
 int gmem_mapping_remove(void *addr, size_t length);
 
+/* Lock-free: is there any mapping? */
+bool gmem_mapping_any(void);
+
 /*
  * Make [offset, offset + size) of the file appear or vanish in all mappings of
  * it, where gmem->private_pages (still the old state) differs from to_private.

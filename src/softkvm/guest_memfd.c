@@ -18,12 +18,14 @@
 #include <string.h>
 #include <sys/mman.h>
 
-uint64_t guest_memfd_valid_flags(const struct vm *vm)
+uint64_t guest_memfd_valid_flags(const struct softkvm_options *options, const struct vm *vm)
 {
     uint64_t flags = GUEST_MEMFD_FLAG_MMAP;
 
+    if (options->gmem_without_flags)
+        return 0;
     /* With attributes per VM, a file that starts shared would say other than they do. */
-    if (!vm || vm->options.gmem_in_place_conversion || !vm_has_private_memory(vm))
+    if (!vm || options->gmem_in_place_conversion || !vm_has_private_memory(vm))
         flags |= GUEST_MEMFD_FLAG_INIT_SHARED;
     return flags;
 }
@@ -105,10 +107,68 @@ static int class_mmap(void *object, void *addr, size_t length, int prot, int fla
     return gmem_mapping_add(gmem, addr, length, prot, flags, offset, ret);
 }
 
+/* Every slot forgets what it has of the file's range; vCPUs are paused. */
+static void flush_range(struct guest_memfd *gmem, uint64_t offset, uint64_t size)
+{
+    for (size_t i = 0; i < gmem->vm->slots.count; i++) {
+        const struct memslot *slot = gmem->vm->slots.by_gpa[i];
+        uint64_t start = offset, end = offset + size;
+
+        if (slot->gmem != gmem || !ranges_overlap(offset, size, slot->gmem_offset, slot->size))
+            continue;
+        if (start < slot->gmem_offset)
+            start = slot->gmem_offset;
+        if (end > slot->gmem_offset + slot->size)
+            end = slot->gmem_offset + slot->size;
+        vm_flush_gpa(gmem->vm, slot->gpa + (start - slot->gmem_offset), end - start);
+    }
+}
+
+/* Pages past the end are not there: that much less is punched. */
+static int punch_hole(struct guest_memfd *gmem, uint64_t offset, uint64_t length, bool in_child)
+{
+    int ret = 0;
+
+    if (offset >= gmem->size)
+        return 0;
+    if (length > gmem->size - offset)
+        length = gmem->size - offset;
+    if (!in_child) {
+        pthread_mutex_lock(&gmem->vm->lock);
+        vm_pause(gmem->vm);
+    }
+    if (fallocate(gmem->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length))
+        ret = -errno;
+    if (!in_child) {
+        flush_range(gmem, offset, length);
+        vm_resume(gmem->vm);
+        pthread_mutex_unlock(&gmem->vm->lock);
+    }
+    return ret;
+}
+
+static int class_fallocate(void *object, int mode, uint64_t offset, uint64_t length,
+                           bool in_child)
+{
+    struct guest_memfd *gmem = object;
+
+    if (!(mode & FALLOC_FL_KEEP_SIZE) || mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE))
+        return -EOPNOTSUPP;
+    if (!is_aligned(offset | length, GUEST_PAGE_SIZE))
+        return -EINVAL;
+    if (mode & FALLOC_FL_PUNCH_HOLE)
+        return punch_hole(gmem, offset, length, in_child);
+    if (!range_within(offset, length, gmem->size))
+        return -EINVAL;
+    return fallocate(gmem->fd, FALLOC_FL_KEEP_SIZE, offset, length) ? -errno : 0;
+}
+
 static const struct descriptor_class guest_memfd_class = {
     .ioctl = class_ioctl,
     .mmap = class_mmap,
+    .fallocate = class_fallocate,
     .release = class_release,
+    .name = "guest_memfd",
 };
 
 /* The file: 0 and its descriptor, or -errno. */
@@ -149,7 +209,7 @@ int guest_memfd_create(struct vm *vm, const struct kvm_create_guest_memfd *args)
     AUTO_FD fd = -1;
     int ret;
 
-    if (args->flags & ~guest_memfd_valid_flags(vm))
+    if (args->flags & ~guest_memfd_valid_flags(&vm->options, vm))
         return -EINVAL;
     if (!args->size || (int64_t)args->size < 0 || !is_aligned(args->size, GUEST_PAGE_SIZE))
         return -EINVAL;
@@ -207,23 +267,6 @@ int guest_memfd_bind(struct vm *vm, struct guest_memfd *gmem, uint64_t offset, u
             return -EEXIST;
     }
     return prepare_for_guest(gmem);
-}
-
-/* Every slot forgets what it has of the file's range; vCPUs are paused. */
-static void flush_range(struct guest_memfd *gmem, uint64_t offset, uint64_t size)
-{
-    for (size_t i = 0; i < gmem->vm->slots.count; i++) {
-        const struct memslot *slot = gmem->vm->slots.by_gpa[i];
-        uint64_t start = offset, end = offset + size;
-
-        if (slot->gmem != gmem || !ranges_overlap(offset, size, slot->gmem_offset, slot->size))
-            continue;
-        if (start < slot->gmem_offset)
-            start = slot->gmem_offset;
-        if (end > slot->gmem_offset + slot->size)
-            end = slot->gmem_offset + slot->size;
-        vm_flush_gpa(gmem->vm, slot->gpa + (start - slot->gmem_offset), end - start);
-    }
 }
 
 /* vm->lock held. 0, or -ENOMEM with nothing changed. */

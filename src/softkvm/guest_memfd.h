@@ -23,6 +23,7 @@
 struct attr_map;
 struct code_words;
 struct descriptor;
+struct softkvm_options;
 struct vm;
 
 struct guest_memfd {
@@ -39,7 +40,7 @@ struct guest_memfd {
 int guest_memfd_create(struct vm *vm, const struct kvm_create_guest_memfd *args);
 
 /* The GUEST_MEMFD_FLAG_* that may be set for a VM; NULL: for some VM. */
-uint64_t guest_memfd_valid_flags(const struct vm *vm);
+uint64_t guest_memfd_valid_flags(const struct softkvm_options *options, const struct vm *vm);
 
 /*
  * guest_memfd_find - the file behind a descriptor.

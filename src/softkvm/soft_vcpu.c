@@ -130,6 +130,7 @@ static const struct descriptor_class vcpu_class = {
     .ioctl = class_ioctl,
     .mmap = class_mmap,
     .release = class_release,
+    .name = "vcpu",
 };
 
 /* vm->lock held. */

@@ -193,6 +193,7 @@ static void class_release(void *object)
 static const struct descriptor_class vm_class = {
     .ioctl = class_ioctl,
     .release = class_release,
+    .name = "vm",
 };
 
 int vm_create(const struct softkvm_options *options, unsigned long type)

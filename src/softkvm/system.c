@@ -135,6 +135,8 @@ static int class_ioctl(void *object, unsigned long request, unsigned long arg)
 static const struct descriptor_class system_class = {
     .ioctl = class_ioctl,
     .release = free,
+    .name = "system",
+    .survives_fork = true,
 };
 
 int system_open(const struct softkvm_options *options)

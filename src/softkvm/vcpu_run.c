@@ -415,7 +415,6 @@ int vcpu_run(struct vcpu *vcpu)
     int ret;
 
     signals_block(&signals, vcpu->has_sigmask ? &vcpu->sigmask : NULL);
-    run->exit_reason = KVM_EXIT_UNKNOWN;
     if (run->kvm_valid_regs || run->kvm_dirty_regs) {
         ret = -EINVAL;
     } else if (vcpu->mp_state == KVM_MP_STATE_UNINITIALIZED) {
@@ -426,6 +425,9 @@ int vcpu_run(struct vcpu *vcpu)
         if (vcpu->hypercall_waiting)
             hypercall_complete(vcpu);
         vcpu_complete_access(vcpu);
+        /* As in Linux, what only finishes an instruction leaves the last reason. */
+        if (!run->immediate_exit)
+            run->exit_reason = KVM_EXIT_UNKNOWN;
         ret = run_loop(vcpu, &signals);
     }
     save_to_run(vcpu);

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* How the launcher tells the shared object: words in one environment variable. */
+#ifndef LAUNCHER_OPTIONS_H
+#define LAUNCHER_OPTIONS_H
+
+#define LAUNCHER_ENVIRONMENT "SOFTKVM_OPTIONS"
+#define LAUNCHER_IN_PLACE "in-place"
+#define LAUNCHER_NO_FLAGS "no-gmem-flags"
+#define LAUNCHER_TRACE "trace"
+#define LAUNCHER_STATS "stats"
+#define LAUNCHER_PRELOAD "libsoftkvm-preload.so"
+
+#endif

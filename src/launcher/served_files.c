@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The files that a machine with KVM has: /dev/kvm, and the module parameters
+ * that programs read.  The latter as of a kernel without hardware help for
+ * paging; a parameter that is not here is not there, whatever the host has.
+ */
+#include "launcher_options.h"
+#include "preload.h"
+#include "softkvm.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#define DEVICE "/dev/kvm"
+#define MODULE "/sys/module/kvm"
+enum { MISC_MAJOR = 10, KVM_MINOR = 232 };
+
+const struct preload_options *preload_options(void)
+{
+    static struct preload_options options;
+    static int known;           /* atomic; several threads would find the same */
+
+    if (!__atomic_load_n(&known, __ATOMIC_ACQUIRE)) {
+        const char *words = getenv(LAUNCHER_ENVIRONMENT);
+
+        __atomic_store_n(&options.in_place, words && strstr(words, LAUNCHER_IN_PLACE),
+                         __ATOMIC_RELAXED);
+        __atomic_store_n(&options.no_gmem_flags, words && strstr(words, LAUNCHER_NO_FLAGS),
+                         __ATOMIC_RELAXED);
+        __atomic_store_n(&options.trace, words && strstr(words, LAUNCHER_TRACE), __ATOMIC_RELAXED);
+        __atomic_store_n(&options.stats, words && strstr(words, LAUNCHER_STATS), __ATOMIC_RELAXED);
+        __atomic_store_n(&known, 1, __ATOMIC_RELEASE);
+    }
+    return &options;
+}
+
+static const struct {
+    const char *path, *text;
+} parameters[] = {
+    { "/sys/module/kvm/parameters/eager_page_split", "Y\n" },
+    { "/sys/module/kvm/parameters/enable_pmu", "N\n" },
+    { "/sys/module/kvm/parameters/enable_vmware_backdoor", "N\n" },
+    { "/sys/module/kvm/parameters/force_emulation_prefix", "0\n" },
+    { "/sys/module/kvm/parameters/gmem_in_place_conversion", NULL },
+    { "/sys/module/kvm/parameters/halt_poll_ns", "0\n" },
+    { "/sys/module/kvm/parameters/ignore_msrs", "N\n" },
+    { "/sys/module/kvm/parameters/kvmclock_periodic_sync", "N\n" },
+    { "/sys/module/kvm/parameters/nx_huge_pages", "N\n" },
+    { "/sys/module/kvm/parameters/report_ignored_msrs", "Y\n" },
+    { "/sys/module/kvm/parameters/tdp_mmu", "N\n" },
+    { "/sys/module/kvm_intel/parameters/ept", "N\n" },
+    { "/sys/module/kvm_intel/parameters/nested", "N\n" },
+    { "/sys/module/kvm_intel/parameters/unrestricted_guest", "Y\n" },
+    { "/sys/module/kvm_amd/parameters/avic", "N\n" },
+    { "/sys/module/kvm_amd/parameters/nested", "0\n" },
+    { "/sys/module/kvm_amd/parameters/npt", "N\n" },
+    { "/sys/module/kvm_amd/parameters/sev", "N\n" },
+    { "/sys/module/kvm_amd/parameters/sev_es", "N\n" },
+    { "/sys/module/kvm_amd/parameters/sev_snp", "N\n" },
+};
+
+const char *module_parameter(const char *path)
+{
+    for (size_t i = 0; i < sizeof(parameters) / sizeof(parameters[0]); i++) {
+        if (strcmp(parameters[i].path, path))
+            continue;
+        if (parameters[i].text)
+            return parameters[i].text;
+        return preload_options()->in_place ? "Y\n" : "N\n";
+    }
+    return NULL;
+}
+
+enum served served_path(const char *path)
+{
+    if (!path || path[0] != '/')
+        return SERVED_NOT;
+    if (!strcmp(path, DEVICE))
+        return SERVED_DEVICE;
+    if (strncmp(path, MODULE, sizeof(MODULE) - 1) || !strstr(path, "/parameters/"))
+        return SERVED_NOT;
+    return module_parameter(path) ? SERVED_PARAMETER : SERVED_MISSING;
+}
+
+static int open_device(int flags)
+{
+    const struct softkvm_options options = {
+        .gmem_in_place_conversion = preload_options()->in_place,
+        .gmem_without_flags = preload_options()->no_gmem_flags,
+    };
+    int fd;
+
+    if (flags & O_DIRECTORY)
+        return -ENOTDIR;
+    if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
+        return -EEXIST;
+    fd = softkvm_open(&options);
+    if (fd >= 0 && !(flags & O_CLOEXEC))
+        fcntl(fd, F_SETFD, 0);
+    return fd;
+}
+
+/* Read-only for everybody, as far as that can be had: there is nothing to be changed. */
+static int open_parameter(const char *path, int flags)
+{
+    const char *text = module_parameter(path);
+    size_t size = strlen(text);
+    int fd;
+
+    if ((flags & O_ACCMODE) != O_RDONLY)
+        return -EACCES;
+    if (flags & O_DIRECTORY)
+        return -ENOTDIR;
+    fd = memfd_create("kvm-parameter", MFD_ALLOW_SEALING | (flags & O_CLOEXEC ? MFD_CLOEXEC : 0));
+    if (fd < 0)
+        return -errno;
+    if (pwrite(fd, text, size, 0) != (ssize_t)size ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL)) {
+        int error = errno;
+
+        close(fd);
+        return -error;
+    }
+    return fd;
+}
+
+int served_open(const char *path, int flags)
+{
+    int ret, saved = errno;
+
+    switch (served_path(path)) {
+    case SERVED_DEVICE:
+        ret = open_device(flags);
+        trace_call("open", ret, ret);
+        break;
+    case SERVED_PARAMETER:
+        ret = open_parameter(path, flags);
+        break;
+    default:
+        ret = -ENOENT;
+    }
+    errno = saved;
+    return ret;
+}
+
+int served_access(const char *path, int mode)
+{
+    switch (served_path(path)) {
+    case SERVED_DEVICE:
+        return mode & X_OK ? -EACCES : 0;
+    case SERVED_PARAMETER:
+        return mode & (W_OK | X_OK) ? -EACCES : 0;
+    default:
+        return -ENOENT;
+    }
+}
+
+void device_stat(struct stat *st)
+{
+    st->st_mode = S_IFCHR | 0666;
+    st->st_rdev = makedev(MISC_MAJOR, KVM_MINOR);
+    st->st_size = 0;
+    st->st_blocks = 0;
+    st->st_nlink = 1;
+    st->st_blksize = 4096;
+}
+
+int served_stat(const char *path, struct stat *st)
+{
+    memset(st, 0, sizeof(*st));
+    switch (served_path(path)) {
+    case SERVED_DEVICE:
+        device_stat(st);
+        return 0;
+    case SERVED_PARAMETER:
+        st->st_mode = S_IFREG | 0444;
+        st->st_nlink = 1;
+        st->st_size = st->st_blksize = 4096;
+        return 0;
+    default:
+        return -ENOENT;
+    }
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* `softkvm PROGRAM`: run a program whose /dev/kvm is libsoftkvm. See docs/softkvm.1. */
+#include "launcher_options.h"
+#include "program.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* As of a shell: not started by us, not runnable, not found. */
+enum { EXIT_OURS = 125, EXIT_NOT_RUNNABLE = 126, EXIT_NOT_FOUND = 127 };
+
+static const char usage[] =
+    "usage: softkvm [OPTION]... PROGRAM [ARGUMENT]...\n"
+    "Run a program with a /dev/kvm that is served in its own process.\n"
+    "\n"
+    "  --in-place   convert guest_memfd pages in place (KVM_SET_MEMORY_ATTRIBUTES2);\n"
+    "               also --gmem-in-place-conversion[=Y|N], as the kernel's parameter is called\n"
+    "  --no-gmem-flags\n"
+    "               no guest_memfd can be mapped, as with Linux 6.8 to 6.17\n"
+    "  --trace      a line on standard error for each call\n"
+    "  --stats      what was called, how often and how long, on standard error at exit\n"
+    "  --help       this text\n"
+    "  --version    the version\n";
+
+static void __attribute__((noreturn, format(printf, 2, 3))) fail(int status, const char *format,
+                                                                 ...)
+{
+    va_list args;
+
+    fputs("softkvm: ", stderr);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
+    exit(status);
+}
+
+struct settings {
+    bool in_place, no_gmem_flags, trace, stats;
+};
+
+static bool parse_bool(const char *text)
+{
+    if (!text || !strcmp(text, "Y") || !strcmp(text, "y") || !strcmp(text, "1"))
+        return true;
+    if (!strcmp(text, "N") || !strcmp(text, "n") || !strcmp(text, "0"))
+        return false;
+    fail(EXIT_OURS, "--gmem-in-place-conversion is Y or N, not '%s'", text);
+}
+
+static struct settings parse_options(int argc, char **argv)
+{
+    enum { IN_PLACE = 1, GMEM_IN_PLACE, NO_GMEM_FLAGS, TRACE, STATS, HELP, VERSION };
+    static const struct option options[] = {
+        { "in-place", no_argument, NULL, IN_PLACE },
+        { "gmem-in-place-conversion", optional_argument, NULL, GMEM_IN_PLACE },
+        { "gmem_in_place_conversion", optional_argument, NULL, GMEM_IN_PLACE },
+        { "no-gmem-flags", no_argument, NULL, NO_GMEM_FLAGS },
+        { "trace", no_argument, NULL, TRACE },
+        { "stats", no_argument, NULL, STATS },
+        { "help", no_argument, NULL, HELP },
+        { "version", no_argument, NULL, VERSION },
+        { 0 },
+    };
+    struct settings settings = { 0 };
+    int option;
+
+    while ((option = getopt_long(argc, argv, "+h", options, NULL)) != -1) {
+        switch (option) {
+        case IN_PLACE: settings.in_place = true; break;
+        case GMEM_IN_PLACE: settings.in_place = parse_bool(optarg); break;
+        case NO_GMEM_FLAGS: settings.no_gmem_flags = true; break;
+        case TRACE: settings.trace = true; break;
+        case STATS: settings.stats = true; break;
+        case VERSION: puts("softkvm " CLOISTER_VERSION); exit(EXIT_SUCCESS);
+        case 'h':
+        case HELP: fputs(usage, stdout); exit(EXIT_SUCCESS);
+        default: fputs("Try 'softkvm --help'.\n", stderr); exit(EXIT_OURS);
+        }
+    }
+    if (optind == argc)
+        fail(EXIT_OURS, "which program? Try 'softkvm --help'");
+    return settings;
+}
+
+/* Beside this program, as it is built; else where it is installed. */
+static void find_preload(char *ret, size_t size)
+{
+    char self[PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    char *slash;
+
+    if (length > 0) {
+        self[length] = 0;
+        slash = strrchr(self, '/');
+        if (slash) {
+            *slash = 0;
+            if ((size_t)snprintf(ret, size, "%s/%s", self, LAUNCHER_PRELOAD) < size &&
+                !access(ret, R_OK))
+                return;
+        }
+    }
+    if ((size_t)snprintf(ret, size, "%s/%s", LAUNCHER_LIBDIR, LAUNCHER_PRELOAD) < size &&
+        !access(ret, R_OK))
+        return;
+    fail(EXIT_OURS, "%s is neither beside this program nor in %s", LAUNCHER_PRELOAD,
+         LAUNCHER_LIBDIR);
+}
+
+static void set_environment(const struct settings *settings, const char *preload)
+{
+    const char *before = getenv("LD_PRELOAD");
+    char list[2 * PATH_MAX], words[80];
+
+    /* ld.so(8) knows no way to quote them. */
+    if (strpbrk(preload, ": \t"))
+        fail(EXIT_OURS, "the loader can't take a path with spaces or colons: %s", preload);
+    if ((size_t)snprintf(list, sizeof(list), "%s%s%s", preload, before && *before ? ":" : "",
+                         before ? before : "") >= sizeof(list))
+        fail(EXIT_OURS, "LD_PRELOAD is too long");
+    snprintf(words, sizeof(words), "%s %s %s %s",
+             settings->in_place ? LAUNCHER_IN_PLACE : "",
+             settings->no_gmem_flags ? LAUNCHER_NO_FLAGS : "",
+             settings->trace ? LAUNCHER_TRACE : "", settings->stats ? LAUNCHER_STATS : "");
+    if (setenv("LD_PRELOAD", list, 1) || setenv(LAUNCHER_ENVIRONMENT, words, 1))
+        fail(EXIT_OURS, "%s", strerror(errno));
+}
+
+int main(int argc, char **argv)
+{
+    struct settings settings = parse_options(argc, argv);
+    char program[PATH_MAX], preload[PATH_MAX];
+    const char *why;
+
+    if (!program_find(argv[optind], program, sizeof(program)))
+        fail(errno == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_RUNNABLE, "%s: %s", argv[optind],
+             strerror(errno));
+    why = program_obstacle(program);
+    if (why)
+        fail(EXIT_NOT_RUNNABLE, "%s %s", program, why);
+    find_preload(preload, sizeof(preload));
+    set_environment(&settings, preload);
+    execv(program, argv + optind);
+    fail(EXIT_NOT_RUNNABLE, "%s: %s", program, strerror(errno));
+}

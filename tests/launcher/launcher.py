@@ -1,0 +1,235 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""`softkvm` as its users see it: programs on it, what it refuses, what it leaves alone.
+
+launcher.py BUILD, Test Anything Protocol.  Needs a C compiler for a program
+without dynamic loader; that case is skipped without.
+"""
+import os
+import pathlib
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+
+BUILD = pathlib.Path(sys.argv[1]).resolve()
+LAUNCHER = str(BUILD / 'softkvm')
+PROBE = str(BUILD / 'tests/launcher/launcher_probe')
+CASES = []
+
+
+class Skipped(Exception):
+    pass
+
+
+def case(function):
+    CASES.append(function)
+    return function
+
+
+def run(*command, status=0, **options):
+    """Its standard output and error."""
+    done = subprocess.run([LAUNCHER, *map(str, command)], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120,
+                          **options)
+    assert done.returncode == status, f'status {done.returncode}: {done.stdout}{done.stderr}'
+    return done.stdout, done.stderr
+
+
+def probe(what, *options):
+    """Says itself what is wrong."""
+    return run(*options, PROBE, what)
+
+
+def kvm_program(name, *options):
+    """The KVM-API tests open /dev/kvm with --kernel; what they get must be softkvm."""
+    out, _ = run(*options, BUILD / f'tests/kvm/test_kvm_{name}', '--kernel')
+    assert re.search(r'^ok ', out, re.M), out
+    assert not re.search(r'^not ok', out, re.M), out
+
+
+@case
+def kvm_programs():
+    for name in ('run', 'state'):
+        kvm_program(name)
+
+
+@case
+def kvm_memory_programs():
+    kvm_program('memory')
+    kvm_program('memory', '--in-place')
+
+
+@case
+def device():
+    probe('device')
+
+
+@case
+def descriptors():
+    probe('descriptors')
+
+
+@case
+def guest_memfd():
+    probe('guest_memfd')
+
+
+@case
+def in_place():
+    probe('in-place', '--in-place')
+    probe('in-place', '--gmem-in-place-conversion=Y')
+    probe('attributes-per-vm', '--gmem_in_place_conversion=N')
+
+
+@case
+def fork():
+    probe('fork')
+
+
+@case
+def exec_passes_it_on():
+    run('/bin/sh', '-c', f'{PROBE} device')
+
+
+@case
+def threads():
+    probe('threads')
+
+
+@case
+def module_parameters():
+    base = '/sys/module/kvm/parameters/'
+    assert run('cat', base + 'force_emulation_prefix')[0] == '0\n'
+    assert run('cat', base + 'gmem_in_place_conversion')[0] == 'N\n'
+    assert run('--in-place', 'cat', base + 'gmem_in_place_conversion')[0] == 'Y\n'
+    assert 'No such file' in run('cat', base + 'no_such', status=1)[1]
+    probe('parameters')
+
+
+@case
+def other_files():
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / 'file'
+        run('sh', '-c', f'echo written > {path}; echo more >> {path}; ln -s file {folder}/link')
+        assert path.read_text() == 'written\nmore\n'
+        assert run('cat', f'{folder}/link')[0] == 'written\nmore\n'
+        run('cp', path, f'{folder}/copy')
+        run('dd', f'if={path}', f'of={folder}/dd', 'bs=3', 'conv=notrunc')
+        run('fallocate', '-l', '8192', f'{folder}/big')
+        run('truncate', '-s', '5', f'{folder}/copy')
+        assert (pathlib.Path(folder) / 'dd').read_text() == 'written\nmore\n'
+        assert (pathlib.Path(folder) / 'copy').read_text() == 'writt'
+        assert (pathlib.Path(folder) / 'big').stat().st_size == 8192
+        assert 'No such file' in run('cat', f'{folder}/missing', status=1)[1]
+    script = 'import mmap, os; m = mmap.mmap(-1, 4096); m[0] = 7; m.close(); print(os.getpid() > 0)'
+    assert run('python3', '-c', script)[0] == 'True\n'
+
+
+@case
+def status_and_arguments():
+    run('sh', '-c', 'exit 3', status=3)
+    assert run('printf', '%s|', '--trace', 'a b')[0] == '--trace|a b|'
+    assert run('sh', '-c', 'kill -9 $$', status=-9)
+
+
+@case
+def trace():
+    _, err = probe('device', '--trace')
+    for expected in ('system [0-9]+ KVM_GET_API_VERSION = 12',
+                     'KVM_CHECK_EXTENSION KVM_CAP_USER_MEMORY = 1', 'KVM_CREATE_VM = [0-9]+',
+                     'open [0-9]+ = '):
+        assert re.search(expected, err), f'{expected} is not in: {err}'
+    _, err = run('--trace', PROBE, 'run')
+    assert re.search('vcpu [0-9]+ KVM_RUN = 0 KVM_EXIT_HLT', err), err
+    assert re.search('vm [0-9]+ ioctl 0x[0-9a-f]+ = -ENOTTY', err), err
+
+
+@case
+def stats():
+    _, err = run('--stats', PROBE, 'run')
+    assert re.search(r'KVM_RUN +1 calls +0 errors', err), err
+    assert re.search(r'KVM_EXIT_HLT +1 exits', err), err
+    assert probe('device')[1] == ''
+
+
+@case
+def refuses_static_programs():
+    compiler = shutil.which('cc') or shutil.which('gcc')
+    if not compiler:
+        raise Skipped('no C compiler')
+    with tempfile.TemporaryDirectory() as folder:
+        source = pathlib.Path(folder) / 'static.c'
+        source.write_text('void _start(void) { for (;;); }\n')
+        for options in (['-static'], ['-static-pie']):
+            subprocess.run([compiler, '-nostdlib', *options, '-o', f'{folder}/static', source],
+                           check=True)
+            _, err = run(f'{folder}/static', status=126)
+            assert 'is statically linked' in err and err.count('\n') == 1, err
+
+
+@case
+def refuses_setuid_programs():
+    if os.getuid() != 0:
+        raise Skipped('only root can make a file of another owner')
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / 'setuid'
+        shutil.copy('/bin/true', path)
+        os.chown(path, 65534, 65534)
+        run(path)
+        for bit in (stat.S_ISUID, stat.S_ISGID):
+            path.chmod(0o755 | bit)
+            _, err = run(path, status=126)
+            assert 'is set-user-ID or set-group-ID' in err and err.count('\n') == 1, err
+
+
+@case
+def refuses_what_is_no_program():
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / 'text'
+        path.write_text('hello\n')
+        path.chmod(0o755)
+        assert 'neither an ELF program nor a script' in run(path, status=126)[1]
+        for size in (0, 3, 20, 63, 64):
+            path.write_bytes(pathlib.Path(PROBE).read_bytes()[:size])
+            assert run(path, status=126)[1].count('\n') == 1
+        path.write_text('#!/bin/sh\necho from a script\n')
+        assert run(path)[0] == 'from a script\n'
+        path.write_text('#! \n')
+        assert 'interpreter' in run(path, status=126)[1]
+    run('/nonexistent/program', status=127)
+    run('no-such-program-anywhere', status=127)
+    run('/etc/passwd', status=126)
+    run('/tmp', status=126)
+
+
+@case
+def options():
+    assert '--in-place' in run('--help')[0]
+    assert run('--version')[0].startswith('softkvm ')
+    assert 'which program' in run(status=125)[1]
+    run('--no-such-option', 'true', status=125)
+    assert "not 'maybe'" in run('--gmem-in-place-conversion=maybe', 'true', status=125)[1]
+
+
+def main():
+    failed = 0
+    print(f'1..{len(CASES)}')
+    for number, function in enumerate(CASES, 1):
+        name = function.__name__.replace('_', ' ')
+        try:
+            function()
+            print(f'ok {number} - {name}')
+        except Skipped as why:
+            print(f'ok {number} - {name} # SKIP {why}')
+        except (AssertionError, OSError, subprocess.SubprocessError) as error:
+            failed += 1
+            print('# ' + str(error).replace('\n', '\n# '))
+            print(f'not ok {number} - {name}')
+    return failed != 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A program that knows nothing of softkvm: each case uses /dev/kvm by the calls
+ * of libc and says on standard error what is not as in Linux.
+ */
+#include "kvm_uapi.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define CHECK(condition_)                                                              \
+    do {                                                                               \
+        if (!(condition_)) {                                                           \
+            fprintf(stderr, "%s:%d: %s (errno %d)\n", __FILE__, __LINE__, #condition_, errno); \
+            exit(1);                                                                   \
+        }                                                                              \
+    } while (0)
+
+#define FAILS(error_, call_) (errno = 0, (call_) == -1 && errno == (error_))
+
+static int open_kvm(void)
+{
+    int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+
+    CHECK(fd >= 0);
+    return fd;
+}
+
+static int create_vm(int kvm, unsigned long type)
+{
+    int vm = ioctl(kvm, KVM_CREATE_VM, type);
+
+    CHECK(vm >= 0);
+    return vm;
+}
+
+static void device(void)
+{
+    struct stat st;
+    int fd = open_kvm(), second;
+
+    CHECK(ioctl(fd, KVM_GET_API_VERSION, 0) == 12);
+    CHECK(ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_USER_MEMORY) == 1);
+    CHECK(ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_VM_TYPES) & 1 << KVM_X86_SW_PROTECTED_VM);
+    CHECK(access("/dev/kvm", R_OK | W_OK) == 0 && access("/dev/kvm", F_OK) == 0);
+    CHECK(faccessat(AT_FDCWD, "/dev/kvm", R_OK, 0) == 0);
+    CHECK(stat("/dev/kvm", &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(10, 232));
+    CHECK(fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(10, 232));
+    CHECK(fstatat(fd, "", &st, AT_EMPTY_PATH) == 0 && S_ISCHR(st.st_mode));
+    CHECK(fcntl(fd, F_GETFD) == FD_CLOEXEC);
+    second = openat(AT_FDCWD, "/dev/kvm", O_RDONLY);
+    CHECK(second >= 0 && second != fd && fcntl(second, F_GETFD) == 0);
+    CHECK(close(create_vm(second, 0)) == 0);
+    CHECK(close(second) == 0 && FAILS(EBADF, ioctl(second, KVM_GET_API_VERSION, 0)));
+    CHECK(FAILS(ENOTDIR, open("/dev/kvm", O_RDONLY | O_DIRECTORY)));
+    CHECK(close(fd) == 0);
+}
+
+static void descriptors(void)
+{
+    int fd = open_kvm(), copy = dup(fd), vm, other;
+    char byte;
+
+    CHECK(copy >= 0 && copy != fd && fcntl(copy, F_GETFD) == 0);
+    CHECK(close(fd) == 0);
+    CHECK(ioctl(copy, KVM_GET_API_VERSION, 0) == 12);
+    CHECK(fcntl(copy, F_DUPFD_CLOEXEC, 100) == 100 && fcntl(100, F_GETFD) == FD_CLOEXEC);
+    vm = create_vm(copy, 0);
+    CHECK(dup2(vm, 100) == 100 && ioctl(100, KVM_CHECK_EXTENSION, KVM_CAP_USER_MEMORY) == 1);
+    CHECK(FAILS(ENOTTY, ioctl(100, KVM_GET_API_VERSION, 0)));
+    CHECK(dup3(copy, 101, O_CLOEXEC) == 101 && ioctl(101, KVM_GET_API_VERSION, 0) == 12);
+    CHECK(dup2(vm, vm) == vm);
+    /* A file of the system takes over the number, and the other way round. */
+    other = open("/dev/null", O_RDWR);
+    CHECK(dup2(other, 101) == 101 && write(101, "x", 1) == 1);
+    CHECK(dup2(copy, 101) == 101 && ioctl(101, KVM_GET_API_VERSION, 0) == 12);
+    CHECK(FAILS(EINVAL, read(vm, &byte, 1)) && FAILS(EINVAL, write(vm, "x", 1)));
+    CHECK(FAILS(EINVAL, pread(copy, &byte, 1, 0)) && FAILS(EINVAL, ftruncate(vm, 0)));
+    CHECK(FAILS(EBADF, dup2(1000, 101)) && ioctl(101, KVM_GET_API_VERSION, 0) == 12);
+    CHECK(close_range(101, 101, 0) == 0 && FAILS(EBADF, ioctl(101, KVM_GET_API_VERSION, 0)));
+    CHECK(open("/dev/null", O_RDWR) < 100 && close(100) == 0 && close(vm) == 0);
+    CHECK(FAILS(EBADF, close(vm)));
+}
+
+static int create_guest_memfd(int vm, uint64_t size, uint64_t flags)
+{
+    struct kvm_create_guest_memfd create = { .size = size, .flags = flags };
+    int fd = ioctl(vm, KVM_CREATE_GUEST_MEMFD, &create);
+
+    CHECK(fd >= 0);
+    return fd;
+}
+
+enum { KEEP = FALLOC_FL_KEEP_SIZE, PUNCH = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE };
+
+static void guest_memfd(void)
+{
+    int kvm = open_kvm(), vm = create_vm(kvm, KVM_X86_DEFAULT_VM);
+    int fd = create_guest_memfd(vm, 0x4000, GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED);
+    struct stat st;
+    char *map, byte;
+
+    CHECK(fstat(fd, &st) == 0 && st.st_size == 0x4000 && st.st_blksize == 4096);
+    CHECK(FAILS(EINVAL, read(fd, &byte, 1)) && FAILS(EINVAL, write(fd, "x", 1)));
+    CHECK(FAILS(EINVAL, pwrite(fd, "x", 1, 0)) && FAILS(EINVAL, ftruncate(fd, 0x1000)));
+    CHECK(FAILS(EINVAL, (long)mmap(NULL, 0x4000, PROT_READ, MAP_PRIVATE, fd, 0)));
+    map = mmap(NULL, 0x4000, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    CHECK(map != MAP_FAILED);
+    memset(map, 0xaa, 0x4000);
+    CHECK(FAILS(EOPNOTSUPP, fallocate(fd, 0, 0, 0x1000)));
+    CHECK(FAILS(EOPNOTSUPP, fallocate(fd, KEEP | FALLOC_FL_ZERO_RANGE, 0, 0x1000)));
+    CHECK(FAILS(EOPNOTSUPP, fallocate(fd, FALLOC_FL_PUNCH_HOLE, 0, 0x1000)));
+    CHECK(FAILS(EINVAL, fallocate(fd, KEEP, 1, 0x1000)) && FAILS(EINVAL, fallocate(fd, KEEP, 0, 1)));
+    CHECK(FAILS(EINVAL, fallocate(fd, PUNCH, 0, 1)) && FAILS(EINVAL, fallocate(fd, KEEP, -4096, 1)));
+    CHECK(FAILS(EINVAL, fallocate(fd, KEEP, 0, 0)));
+    CHECK(FAILS(EINVAL, fallocate(fd, KEEP, 0x3000, 0x2000)));
+    CHECK(FAILS(EINVAL, fallocate(fd, KEEP, 0x4000, 0x1000)));
+    CHECK(fallocate(fd, KEEP, 0, 0x4000) == 0 && (unsigned char)map[0x1000] == 0xaa);
+    CHECK(fallocate(fd, PUNCH, 0x1000, 0x1000) == 0);
+    CHECK(map[0x1000] == 0 && map[0x1fff] == 0 && (unsigned char)map[0x2000] == 0xaa);
+    CHECK(fallocate(fd, PUNCH, 0x3000, 0x5000) == 0 && fallocate(fd, PUNCH, 0x8000, 0x1000) == 0);
+    CHECK(map[0x3000] == 0 && (unsigned char)map[0x2fff] == 0xaa);
+    /* The file outlives its VM. */
+    CHECK(close(vm) == 0 && close(kvm) == 0);
+    CHECK(fallocate(fd, PUNCH, 0, 0x4000) == 0 && map[0] == 0);
+    CHECK(fallocate(fd, KEEP, 0, 0x4000) == 0);
+    CHECK(munmap(map, 0x4000) == 0 && close(fd) == 0);
+}
+
+static void regime(bool want_in_place)
+{
+    int kvm = open_kvm(), vm = create_vm(kvm, KVM_X86_SW_PROTECTED_VM);
+
+    CHECK((ioctl(vm, KVM_CHECK_EXTENSION, KVM_CAP_MEMORY_ATTRIBUTES) != 0) == !want_in_place);
+    CHECK((ioctl(vm, KVM_CHECK_EXTENSION, KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES) != 0) ==
+          want_in_place);
+}
+
+static void in_place(void)
+{
+    regime(true);
+}
+
+static void attributes_per_vm(void)
+{
+    regime(false);
+}
+
+/* In real mode at the reset vector: one HLT. */
+static int halting_vcpu(int kvm, int vm, struct kvm_run **run)
+{
+    static unsigned char rom[0x10000] __attribute__((aligned(4096)));
+    struct kvm_userspace_memory_region region = {
+        .guest_phys_addr = 0xffff0000, .memory_size = sizeof(rom),
+        .userspace_addr = (uintptr_t)rom,
+    };
+    int size = ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0), vcpu;
+
+    rom[0xfff0] = 0xf4;
+    CHECK(ioctl(vm, KVM_SET_USER_MEMORY_REGION, &region) == 0);
+    vcpu = ioctl(vm, KVM_CREATE_VCPU, 0);
+    CHECK(vcpu >= 0 && size >= (int)sizeof(**run));
+    *run = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
+    CHECK(*run != MAP_FAILED);
+    return vcpu;
+}
+
+static void run_it(void)
+{
+    int kvm = open_kvm(), vm = create_vm(kvm, 0);
+    struct kvm_run *run;
+    int vcpu = halting_vcpu(kvm, vm, &run);
+
+    CHECK(ioctl(vcpu, KVM_RUN, 0) == 0 && run->exit_reason == KVM_EXIT_HLT);
+    CHECK(FAILS(ENOTTY, ioctl(vm, _IO(KVMIO, 0xff), 0)));
+}
+
+/* What belongs to another process's memory is refused; the device is anybody's. */
+static void child_of_fork(int kvm, int vm, int vcpu, int gmem)
+{
+    struct kvm_run *run;
+    struct kvm_regs regs;
+
+    CHECK(FAILS(EIO, ioctl(vm, KVM_CHECK_EXTENSION, KVM_CAP_USER_MEMORY)));
+    CHECK(FAILS(EIO, ioctl(vcpu, KVM_GET_REGS, &regs)));
+    CHECK(FAILS(EIO, ioctl(vcpu, KVM_RUN, 0)));
+    CHECK(fallocate(gmem, PUNCH, 0, 0x1000) == 0);
+    CHECK(ioctl(kvm, KVM_GET_API_VERSION, 0) == 12);
+    CHECK(close(vcpu) == 0 && close(vm) == 0 && close(gmem) == 0);
+    vm = create_vm(kvm, 0);
+    vcpu = halting_vcpu(kvm, vm, &run);
+    CHECK(ioctl(vcpu, KVM_RUN, 0) == 0 && run->exit_reason == KVM_EXIT_HLT);
+    CHECK(close(vcpu) == 0 && close(vm) == 0 && close(kvm) == 0);
+    exit(0);
+}
+
+static void *fork_and_wait(void *fds)
+{
+    const int *fd = fds;
+    int status;
+    pid_t child = fork();
+
+    CHECK(child >= 0);
+    if (!child)
+        child_of_fork(fd[0], fd[1], fd[2], fd[3]);
+    CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && !WEXITSTATUS(status));
+    return NULL;
+}
+
+static void fork_it(void)
+{
+    int kvm = open_kvm(), vm = create_vm(kvm, 0);
+    struct kvm_run *run;
+    int vcpu = halting_vcpu(kvm, vm, &run);
+    int gmem = create_guest_memfd(vm, 0x2000,
+                                  GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED);
+    char *map = mmap(NULL, 0x2000, PROT_READ | PROT_WRITE, MAP_SHARED, gmem, 0);
+    int fds[] = { kvm, vm, vcpu, gmem };
+
+    CHECK(map != MAP_FAILED);
+    map[0] = 1;
+    for (int i = 0; i < 3; i++)
+        fork_and_wait(fds);
+    CHECK(map[0] == 0);
+    CHECK(ioctl(vcpu, KVM_RUN, 0) == 0 && run->exit_reason == KVM_EXIT_HLT);
+}
+
+static void *open_and_close(void *unused)
+{
+    for (int i = 0; i < 200; i++) {
+        int kvm = open_kvm(), copy = dup(kvm), null = open("/dev/null", O_RDONLY);
+        char byte;
+
+        CHECK(copy >= 0 && null >= 0 && read(null, &byte, 1) == 0);
+        CHECK(ioctl(copy, KVM_GET_API_VERSION, 0) == 12);
+        CHECK(close(kvm) == 0 && close(null) == 0 && close(copy) == 0);
+    }
+    return NULL;
+}
+
+static void threads(void)
+{
+    enum { THREADS = 4 };
+    pthread_t thread[THREADS];
+
+    for (int i = 0; i < THREADS; i++)
+        CHECK(pthread_create(&thread[i], NULL, open_and_close, NULL) == 0);
+    for (int i = 0; i < THREADS; i++)
+        CHECK(pthread_join(thread[i], NULL) == 0);
+}
+
+static void parameters(void)
+{
+    static const char path[] = "/sys/module/kvm/parameters/force_emulation_prefix";
+    FILE *file = fopen(path, "r");
+    struct stat st;
+    int value = -1;
+
+    CHECK(file && fscanf(file, "%d", &value) == 1 && value == 0);
+    CHECK(fclose(file) == 0);
+    CHECK(access(path, R_OK) == 0 && FAILS(EACCES, access(path, W_OK)));
+    CHECK(FAILS(EACCES, open(path, O_RDWR)) && stat(path, &st) == 0 && S_ISREG(st.st_mode));
+    CHECK(FAILS(ENOENT, open("/sys/module/kvm/parameters/nothing", O_RDONLY)));
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        void (*fn)(void);
+    } cases[] = {
+        { "device", device }, { "descriptors", descriptors }, { "guest_memfd", guest_memfd },
+        { "in-place", in_place }, { "attributes-per-vm", attributes_per_vm }, { "run", run_it },
+        { "fork", fork_it }, { "threads", threads }, { "parameters", parameters },
+    };
+
+    for (size_t i = 0; argc == 2 && i < sizeof(cases) / sizeof(cases[0]); i++) {
+        if (!strcmp(cases[i].name, argv[1])) {
+            cases[i].fn();
+            return 0;
+        }
+    }
+    fprintf(stderr, "usage: launcher_probe CASE\n");
+    return 2;
+}
