@@ -89,7 +89,7 @@ class Qmp:
 class Vm:
     """cloister with its console on pipes and QMP on a socket in a folder of its own."""
 
-    def __init__(self, binary, arguments, qmp=True, echo=None):
+    def __init__(self, binary, arguments, qmp=True, echo=None, show_errors=False):
         self.folder = tempfile.mkdtemp(prefix="cloister-")
         self.qmp_path = os.path.join(self.folder, "qmp.sock")
         self.console = ""           # all that the guest printed, without escape sequences
@@ -103,7 +103,7 @@ class Vm:
             command += ["-qmp", f"unix:{self.qmp_path},server=on,wait=off"]
         self.command = command
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE)
+                                        stderr=None if show_errors else subprocess.PIPE)
         self.stderr = b""
 
     @property

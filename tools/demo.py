@@ -9,16 +9,28 @@ import select
 import shlex
 import sys
 import termios
+import time
 import tty
 
 from cloister_vm import Vm, VmError, protected
 
-PROMPT = r"^.*[#$] ?$"
+PROMPT = r"^[^\n]{0,80}[#$>] ?\Z"      # of any shell, where the console ends
 ESCAPE = b"\x1d"                # Ctrl-], as in telnet
 
 
 def say(text):
     print(f"\n\033[1m== {text}\033[0m" if sys.stdout.isatty() else f"\n== {text}", flush=True)
+
+
+def wait_for_prompt(vm, timeout):
+    """A prompt after which the guest stays silent: a line half printed may look like one."""
+    while True:
+        seen = vm.wait_for(PROMPT, timeout).end()
+        quiet_until = time.monotonic() + 1.5
+        while time.monotonic() < quiet_until and len(vm.console) == seen:
+            vm.pump(0.1)
+        if len(vm.console) == seen:
+            return
 
 
 def show_map(vm):
@@ -58,10 +70,10 @@ def boot_linux(arguments):
         "-smp", "2", "-kernel", arguments.kernel, "-append", "console=ttyS0"]
     if arguments.initrd:
         command += ["-initrd", arguments.initrd]
-    with Vm(arguments.binary, command, echo=sys.stdout) as vm:
+    with Vm(arguments.binary, command, echo=sys.stdout, show_errors=True) as vm:
         print("$ " + shlex.join(vm.command), flush=True)
         vm.wait_for(r"Linux version", arguments.timeout)
-        vm.wait_for(PROMPT, arguments.timeout)
+        wait_for_prompt(vm, arguments.timeout)
         say("A shell. What of its memory the host can map (nothing):")
         show_map(vm)
         if sys.stdin.isatty() and sys.stdout.isatty():
@@ -81,7 +93,7 @@ def share_pages(arguments):
     say("2. A guest that shares pages and takes them back")
     guest = os.path.join(arguments.build, "guests", "share.elf")
     command = protected("guest-memfd", "64M") + ["-kernel", guest, "-append", "step"]
-    with Vm(arguments.binary, command, echo=sys.stdout) as vm:
+    with Vm(arguments.binary, command, echo=sys.stdout, show_errors=True) as vm:
         print("$ " + shlex.join(vm.command), flush=True)
         seen = 0
         while True:
