@@ -2,15 +2,17 @@
 /*
  * Drives a fuzz target without libFuzzer: its seeds, then mutations of them from
  * a fixed random sequence, so that a failure repeats.  With arguments: those files
- * instead (a crash that libFuzzer wrote).
+ * instead (a crash that libFuzzer wrote).  With --seeds FOLDER: the seeds are written
+ * there, where libFuzzer's corpus begins.
  */
 #include "fuzz.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROUNDS = 3000, MAX_INPUT = 1 << 16 };
+enum { ROUNDS = 3000, ALL_ROUNDS = 12000, MAX_INPUT = 1 << 16 };
 
 static uint64_t random_state = 0x9e3779b97f4a7c15;
 
@@ -77,12 +79,36 @@ static void run_copy(const uint8_t *data, size_t size)
     free(copy);
 }
 
+static int write_seeds(const char *folder)
+{
+    const uint8_t *seed;
+    size_t size;
+
+    for (unsigned n = 0; (seed = fuzz_seed(n, &size)); n++) {
+        char path[4096];
+        FILE *file;
+        bool written;
+
+        snprintf(path, sizeof(path), "%s/seed-%03u", folder, n);
+        file = fopen(path, "wb");
+        written = file && fwrite(seed, 1, size, file) == size;
+        if (!file || fclose(file) || !written) {
+            perror(path);
+            return 1;
+        }
+    }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     static uint8_t work[MAX_INPUT];
     const uint8_t *seed;
+    unsigned seeds = 0, rounds;
     size_t size;
 
+    if (argc == 3 && strcmp(argv[1], "--seeds") == 0)
+        return write_seeds(argv[2]);
     if (argc > 1) {
         int failed = 0;
 
@@ -90,9 +116,12 @@ int main(int argc, char **argv)
             failed |= run_file(argv[i]);
         return failed;
     }
+    while (fuzz_seed(seeds, &size))
+        seeds++;
+    rounds = seeds * ROUNDS < ALL_ROUNDS ? ROUNDS : ALL_ROUNDS / seeds + 1;
     for (unsigned n = 0; (seed = fuzz_seed(n, &size)); n++) {
         run_copy(seed, size);
-        for (unsigned round = 0; round < ROUNDS; round++) {
+        for (unsigned round = 0; round < rounds; round++) {
             memcpy(work, seed, size);
             run_copy(work, mutate(work, size));
         }

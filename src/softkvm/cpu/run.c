@@ -238,6 +238,9 @@ enum cpu_status cpu_run(struct cpu *cpu)
         if (unlikely(status != CPU_OK))
             break;
         status = run_on(cpu);
+        /* What fetching did: threaded executors don't look, and a fetch that failed had none. */
+        if (unlikely(cpu->attention) && status != CPU_EXIT_ACCESS)
+            status = attend(cpu, status);
         if (status == CPU_FAULT) {
             exception_from_fault(cpu);
             status = CPU_OK;
