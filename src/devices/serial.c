@@ -4,7 +4,7 @@
  *
  * Characters take no time on the line: the transmitter empties as fast as the
  * character device takes them, and received ones below the trigger level count
- * as timed out at once.  No parity, framing or break conditions arise.  OUT2 does
+ * as timed out at once.  No parity or framing errors arise.  OUT2 does
  * not gate the interrupt, as small guests don't know that a PC wires it so.
  *
  * Locks: the machine lock covers everything; the chardev's callbacks come on the

@@ -185,3 +185,18 @@ int kvm_vcpu_set_cpuid(struct kvm_vcpu *vcpu, unsigned vcpus)
     free(cpuid);
     return ret;
 }
+
+unsigned kvm_vm_address_bits(struct kvm_vm *vm)
+{
+    struct kvm_cpuid2 *cpuid = NULL;
+    unsigned bits = 0;
+
+    if (get_supported(vm, &cpuid) < 0)
+        return 36;
+    for (uint32_t i = 0; i < cpuid->nent; i++) {
+        if (cpuid->entries[i].function == 0x80000008)
+            bits = cpuid->entries[i].eax & 0xff;
+    }
+    free(cpuid);
+    return bits ? bits : 36;
+}

@@ -134,6 +134,9 @@ struct kvm_run *kvm_vcpu_run_page(struct kvm_vcpu *vcpu);
  */
 int kvm_vcpu_set_cpuid(struct kvm_vcpu *vcpu, unsigned vcpus);
 
+/* Bits of a guest-physical address on this KVM (CPUID 0x80000008); 36 where it doesn't say. */
+unsigned kvm_vm_address_bits(struct kvm_vm *vm);
+
 /* Create the thread, parked. */
 int kvm_vcpu_start(struct kvm_vcpu *vcpu);
 /* Let it run; safe when it runs already. */

@@ -112,6 +112,25 @@ static bool map_ram(struct machine *m, struct ram_block *block, GError **error)
             memory_map(m->mem, block, low, LAYOUT_HIGH_RAM, m->ram_size - low, error));
 }
 
+/* Large enough for what the board puts there, small enough for the processor's addresses. */
+static bool check_ram_size(const struct machine *m, GError **error)
+{
+    unsigned bits = MIN(kvm_vm_address_bits(m->vm), 52);
+    uint64_t max = (1ULL << bits) - (LAYOUT_HIGH_RAM - LAYOUT_LOW_RAM_SPLIT);
+
+    if (m->ram_size < LAYOUT_MIN_RAM) {
+        error_set(error, "-m: %llu KiB are too little: at least %llu", m->ram_size / KIB,
+                  LAYOUT_MIN_RAM / KIB);
+        return false;
+    }
+    if (m->ram_size > max) {
+        error_set(error, "-m: %llu GiB are more than this KVM's %u address bits reach: up to %llu",
+                  m->ram_size / GIB, bits, max / GIB);
+        return false;
+    }
+    return true;
+}
+
 static bool make_memory(struct machine *m, GError **error)
 {
     struct memory_backend *backend;
@@ -121,11 +140,8 @@ static bool make_memory(struct machine *m, GError **error)
         return false;
     m->ram_size = backend ? memory_backend_size(backend)
                           : m->cfg->ram_size ? m->cfg->ram_size : DEFAULT_RAM;
-    if (m->ram_size < LAYOUT_MIN_RAM) {
-        error_set(error, "-m: %llu KiB are too little: at least %llu", m->ram_size / KIB,
-                  LAYOUT_MIN_RAM / KIB);
+    if (!check_ram_size(m, error))
         return false;
-    }
     m->mem = memory_new(m->vm);
     if (!backend)
         backend = memory_backend_new_default(m->ram_size, m->protected, error);

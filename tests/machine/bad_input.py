@@ -65,6 +65,7 @@ CASES = [
     ("-kernel {guest} -m 1M", "-m: 1024 KiB are too little"),
     ("-kernel {guest} -m 0", "-m: "),
     ("-kernel {guest} -m 1000P", "-m: "),
+    ("-kernel {guest} -m 8P", "address bits reach"),
     ("-kernel {guest} -smp 0", "-smp: "),
     ("-kernel {guest} -smp 1000", "-smp: "),
     ("-kernel {guest} -machine memory-backend=nosuch", "Memory backend 'nosuch' not found"),

@@ -99,6 +99,14 @@ static void test_one_alone(void **state)
     assert_int_equal(leaf(0x80000008, 0).ecx, 0);
 }
 
+static void test_address_bits(void **state)
+{
+    set_up(KVM_ATTRIBUTES_NONE, 0, 1);
+    assert_int_equal(kvm_vm_address_bits(vm), 0x30);
+    fake_fail(KVM_GET_SUPPORTED_CPUID, 1, 0, -EFAULT);
+    assert_int_equal(kvm_vm_address_bits(vm), 36);
+}
+
 static void test_hypercall_is_announced_with_private_memory(void **state)
 {
     set_up(KVM_ATTRIBUTES_VM, 0, 1);
@@ -130,6 +138,7 @@ int main(void)
         TEST(test_three_of_four),
         TEST(test_odd_numbers_need_a_bit_more),
         TEST(test_one_alone),
+        TEST(test_address_bits),
         TEST(test_hypercall_is_announced_with_private_memory),
         TEST(test_errors_are_kvms),
     };
