@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Exits of KVM_RUN: one row for each reason, with its name, who handles it and
- * whether the next entry completes it.  Layouts: kvm-uapi.md 0.3 and 5.
+ * whether the next entry completes it.  Layouts: struct
+ * kvm_run in <linux/kvm.h>.
  */
 #include "exits.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * System and VM descriptors: what this KVM can do (capabilities, the attribute
- * regime), and the VM ioctls that those above need.  Facts: kvm-uapi.md 0 to 4.
+ * regime), and the VM ioctls that those above need.  Source: Linux
+ * Documentation/virt/kvm/api.rst; for in-place conversion util/kvm_uapi.h's.
  */
 #include "vm.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Memory backends (-object memory-backend-*): what the user asks of guest RAM,
- * checked as a whole.  Names, defaults and messages are QEMU's where it has them
- * (qemu-behaviour.md 2); private=on and memory-backend-guest-memfd are
+ * checked as a whole.  Names, defaults and messages are those of QEMU 10.2 where
+ * it has them; private=on and memory-backend-guest-memfd are
  * from proposals to it.
  */
 #include "error.h"

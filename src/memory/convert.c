@@ -69,7 +69,7 @@ static void add_part(struct conversion *conv, struct ram_block *block, uint64_t 
 /*
  * Where no memory can be private (MMIO, ROM, plain RAM) everything is shared
  * already: guests do ask for that, for the whole PCI hole, and are answered with
- * success (qemu-behaviour.md 1.3).
+ * success, as QEMU 10.2 answers them.
  */
 static int collect(struct conversion *conv, uint64_t gpa, uint64_t size)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Properties: one row for each kind says how it is set from text and from JSON,
- * shown, named and freed.  The messages are QEMU's (qemu-behaviour.md 2.5), as
- * scripts and people know them.
+ * shown, named and freed.  The messages are QEMU's, as scripts and people know
+ * them.
  */
 #include "error.h"
 #include "object.h"
