@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # variant.sh BUILD NAME MESON_OPTIONS... - build into BUILD-NAME with the options
 # and run the suite there.  Guests boot slower under a sanitizer: time limits times 5.
+# A sanitizer's report fails the run, whatever the test says in which it came.
 set -eu
 
 here=$(dirname "$(realpath "$0")")
@@ -14,7 +15,19 @@ shift 2
 ninja -C "$build"
 "$top/tools/guest/files.sh" "$build/guest"
 export TEST_SLOWER=5
-export ASAN_OPTIONS=detect_leaks=1:abort_on_error=1:handle_segv=0:allow_user_segv_handler=1
-export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
-export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
-exec "$here/run.sh" "$build" --timeout-multiplier 5
+# Reports go to files: tests look at what a program says, not all at how it ends.
+reports=$(realpath "$build")/reports
+rm -rf "$reports"
+mkdir "$reports"
+export ASAN_OPTIONS=detect_leaks=1:abort_on_error=1:handle_segv=0:allow_user_segv_handler=1:log_path="$reports/asan"
+# With libasan beside it, GCC's libubsan has no file: it aborts, which no test takes for an end.
+export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1:abort_on_error=1
+export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:log_path="$reports/tsan"
+status=0
+"$here/run.sh" "$build" --timeout-multiplier 5 || status=1
+for report in "$reports"/*; do
+    [ -e "$report" ] || break
+    cat "$report"
+    status=1
+done
+exit $status
