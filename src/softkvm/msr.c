@@ -12,6 +12,7 @@
 #include "guest_clock.h"
 #include "irqchip.h"
 #include "soft_vcpu.h"
+#include "soft_vm.h"
 
 #include <asm/kvm_para.h>
 #include <linux/kvm.h>
@@ -101,6 +102,40 @@ static bool write_nothing(struct vcpu *vcpu, uint32_t index, uint64_t value, boo
     return host || value == 0;
 }
 
+static bool read_platform_info(struct vcpu *vcpu, uint32_t index, uint64_t *value, bool host)
+{
+    if (!host && __atomic_load_n(&vcpu->vm->platform_info_denied, __ATOMIC_RELAXED))
+        return false;
+    *value = vcpu->platform_info;
+    return true;
+}
+
+static bool write_platform_info(struct vcpu *vcpu, uint32_t index, uint64_t value, bool host)
+{
+    if (host)
+        vcpu->platform_info = value;
+    return host;
+}
+
+/* What Linux takes: some bits are ignored, two kept, the others are #GP. */
+#define HWCR_IGNORED (1u << 3 | 1u << 6 | 1u << 8)
+#define HWCR_KEPT (1u << 18 | 1u << 24)
+#define MSR_HWCR 0xc0010015
+
+static bool read_hwcr(struct vcpu *vcpu, uint32_t index, uint64_t *value, bool host)
+{
+    *value = vcpu->hwcr;
+    return true;
+}
+
+static bool write_hwcr(struct vcpu *vcpu, uint32_t index, uint64_t value, bool host)
+{
+    if (value & ~(uint64_t)(HWCR_IGNORED | HWCR_KEPT))
+        return false;
+    vcpu->hwcr = value & HWCR_KEPT;
+    return true;
+}
+
 static bool read_kvmclock(struct vcpu *vcpu, uint32_t index, uint64_t *value, bool host)
 {
     *value = vcpu->kvmclock_msr;
@@ -135,11 +170,12 @@ static const struct msr_row rows[] = {
     { MSR_APIC_BASE, MSR_APIC_BASE, read_apic_base, write_apic_base },
     { MSR_TSC_ADJUST, MSR_TSC_ADJUST, read_tsc_adjust, write_tsc_adjust },
     { MSR_MICROCODE_REVISION, MSR_MICROCODE_REVISION, read_zero, write_nothing },
-    { MSR_PLATFORM_INFO, MSR_PLATFORM_INFO, read_zero, write_nothing },
+    { MSR_PLATFORM_INFO, MSR_PLATFORM_INFO, read_platform_info, write_platform_info },
     { MSR_TSC_DEADLINE, MSR_TSC_DEADLINE, read_lapic, write_lapic },
     { MSR_X2APIC_FIRST, MSR_X2APIC_LAST, read_lapic, write_lapic },
     { MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_WALL_CLOCK_NEW, read_wall_clock, write_wall_clock },
     { MSR_KVM_SYSTEM_TIME_NEW, MSR_KVM_SYSTEM_TIME_NEW, read_kvmclock, write_kvmclock },
+    { MSR_HWCR, MSR_HWCR, read_hwcr, write_hwcr },
 };
 
 static const struct msr_row *find(uint32_t index)

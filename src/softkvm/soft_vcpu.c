@@ -139,7 +139,7 @@ static int add_vcpu(struct vm *vm, uint32_t id, struct vcpu **ret, int *ret_fd)
     struct vcpu *vcpu;
     int error;
 
-    if (vm->nr_vcpus >= VM_MAX_VCPUS)
+    if (vm->nr_vcpus >= VM_MAX_VCPUS || (vm->max_vcpu_id && id >= vm->max_vcpu_id))
         return -EINVAL;
     if (vm_vcpu_by_id(vm, id))
         return -EEXIST;

@@ -69,6 +69,7 @@ struct vcpu {
     bool has_sigmask;           /* KVM_SET_SIGNAL_MASK */
     sigset_t sigmask;
 
+    bool has_run;               /* CPUID is fixed from the first KVM_RUN on */
     struct kvm_cpuid_entry2 *cpuid;
     uint32_t nr_cpuid;
 
@@ -77,6 +78,9 @@ struct vcpu {
     uint64_t kvmclock_msr, wall_clock_msr;
     bool kvmclock_stale;        /* atomic: to be written before the next entry */
     bool kvmclock_stopped;      /* KVM_KVMCLOCK_CTRL */
+
+    bool block_irq;             /* KVM_GUESTDBG_BLOCKIRQ */
+    uint64_t hwcr, platform_info;       /* the MSRs */
 
     uint64_t exits[64];         /* by KVM_EXIT_*; statistics, atomic */
 };

@@ -46,6 +46,8 @@ struct vm {
     struct ticker *ticker;
 
     uint32_t boot_cpu_id;
+    uint32_t max_vcpu_id;       /* KVM_CAP_MAX_VCPU_ID as enabled: ids are below; 0: not */
+    bool platform_info_denied;  /* the guest gets #GP from MSR_PLATFORM_INFO; atomic */
     uint64_t hypercall_exits;   /* mask of KVM_HC_* that go to user space; atomic */
     int64_t clock_offset;       /* kvm-clock = CLOCK_MONOTONIC + this, ns; atomic */
     uint64_t created_ns;        /* of CLOCK_MONOTONIC */

@@ -101,11 +101,42 @@ const struct kvm_cpuid_entry2 *cpuid_find(const struct vcpu *vcpu, uint32_t leaf
     return NULL;
 }
 
+static void fill_in_state(const struct vcpu *vcpu, uint32_t leaf, uint32_t subleaf,
+                          uint32_t regs[4]);
+
+/* But for what follows the processor's state. */
+static bool same_entry(const struct vcpu *vcpu, const struct kvm_cpuid_entry2 *a,
+                       const struct kvm_cpuid_entry2 *b)
+{
+    uint32_t regs_a[4], regs_b[4];
+
+    memcpy(regs_a, &a->eax, sizeof(regs_a));
+    memcpy(regs_b, &b->eax, sizeof(regs_b));
+    fill_in_state(vcpu, a->function, a->index, regs_a);
+    fill_in_state(vcpu, b->function, b->index, regs_b);
+    return a->function == b->function && a->index == b->index && a->flags == b->flags &&
+           !memcmp(regs_a, regs_b, sizeof(regs_a));
+}
+
+static bool same_table(const struct vcpu *vcpu, const struct kvm_cpuid2 *cpuid)
+{
+    if (cpuid->nent != vcpu->nr_cpuid)
+        return false;
+    for (uint32_t i = 0; i < cpuid->nent; i++) {
+        if (!same_entry(vcpu, &cpuid->entries[i], &vcpu->cpuid[i]))
+            return false;
+    }
+    return true;
+}
+
 int cpuid_set(struct vcpu *vcpu, const struct kvm_cpuid2 *cpuid)
 {
     size_t size = cpuid->nent * sizeof(cpuid->entries[0]);
     struct kvm_cpuid_entry2 *copy = NULL;
 
+    /* A processor that runs stays what it is. */
+    if (vcpu->has_run)
+        return same_table(vcpu, cpuid) ? 0 : -EINVAL;
     if (size) {
         copy = malloc(size);
         if (!copy)

@@ -9,6 +9,7 @@
 #include "signals.h"
 #include "soft_vcpu.h"
 #include "soft_vm.h"
+#include "stats_fd.h"
 #include "usercopy.h"
 #include "vcpu_state.h"
 
@@ -301,6 +302,7 @@ static int set_guest_debug(void *object, void *arg, unsigned long value)
                                       debug->control & KVM_GUESTDBG_USE_SW_BP;
     cpu->guest_debug.hw_breakpoints = cpu->guest_debug.enabled &&
                                       debug->control & KVM_GUESTDBG_USE_HW_BP;
+    vcpu->block_irq = cpu->guest_debug.enabled && debug->control & KVM_GUESTDBG_BLOCKIRQ;
     for (int i = 0; i < 8; i++)
         cpu->guest_debug.dr[i] = debug->arch.debugreg[i];
     if (cpu->guest_debug.enabled &&
@@ -315,6 +317,13 @@ static int set_guest_debug(void *object, void *arg, unsigned long value)
     cpu_flush_gpa(cpu, 0, UINT64_MAX);
     cpu_state_replaced(cpu);
     return 0;
+}
+
+static int get_stats_fd(void *object, void *arg, unsigned long value)
+{
+    struct vcpu *vcpu = object;
+
+    return stats_fd_create(vcpu->vm, vcpu);
 }
 
 static int enable_cap(void *object, void *arg, unsigned long value)
@@ -394,6 +403,7 @@ static const struct ioctl_row rows[] = {
     IOCTL_STRUCT(KVM_SET_GUEST_DEBUG, struct kvm_guest_debug, KVM_CAP_SET_GUEST_DEBUG,
                  set_guest_debug),
     IOCTL_STRUCT(KVM_ENABLE_CAP, struct kvm_enable_cap, KVM_CAP_ENABLE_CAP, enable_cap),
+    IOCTL_VALUE(KVM_GET_STATS_FD, KVM_CAP_BINARY_STATS_FD, get_stats_fd),
     IOCTL_STRUCT(KVM_PRE_FAULT_MEMORY, struct kvm_pre_fault_memory, KVM_CAP_PRE_FAULT_MEMORY,
                  pre_fault_memory),
 };

@@ -15,6 +15,7 @@
 #include "signals.h"
 #include "soft_vcpu.h"
 #include "soft_vm.h"
+#include "sync_regs.h"
 #include "ticker.h"
 
 #include <errno.h>
@@ -144,6 +145,8 @@ static bool inject_events(struct vcpu *vcpu)
     uint32_t request = 0;
 
     get_pending(vcpu, &pending);
+    if (vcpu->block_irq)
+        pending.nmi = pending.interrupt = false;
     if (vcpu->log.count &&
         ((pending.nmi && nmi_allowed(cpu)) || (pending.interrupt && cpu_interrupt_allowed(cpu)) ||
          pending.init))
@@ -415,8 +418,9 @@ int vcpu_run(struct vcpu *vcpu)
     int ret;
 
     signals_block(&signals, vcpu->has_sigmask ? &vcpu->sigmask : NULL);
-    if (run->kvm_valid_regs || run->kvm_dirty_regs) {
-        ret = -EINVAL;
+    ret = sync_regs_load(vcpu);
+    if (ret) {
+        /* Nothing else is done. */
     } else if (vcpu->mp_state == KVM_MP_STATE_UNINITIALIZED) {
         ret = wait_for_sipi(vcpu, &signals);
     } else {
@@ -426,13 +430,16 @@ int vcpu_run(struct vcpu *vcpu)
             hypercall_complete(vcpu);
         vcpu_complete_access(vcpu);
         /* As in Linux, what only finishes an instruction leaves the last reason. */
-        if (!run->immediate_exit)
+        if (!run->immediate_exit) {
             run->exit_reason = KVM_EXIT_UNKNOWN;
+            vcpu->has_run = true;
+        }
         ret = run_loop(vcpu, &signals);
     }
     save_to_run(vcpu);
+    sync_regs_store(vcpu);
     if (!ret || ret == -EFAULT)
-        vcpu->exits[run->exit_reason % 64]++;
+        __atomic_add_fetch(&vcpu->exits[run->exit_reason % 64], 1, __ATOMIC_RELAXED);
     signals_restore(&signals);
     return ret;
 }

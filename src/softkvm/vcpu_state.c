@@ -141,7 +141,7 @@ static bool sregs_valid(const struct kvm_sregs *sregs)
     bool paging = sregs->cr0 & CR0_PG;
 
     if (sregs->cr0 >> 32 || (paging && !(sregs->cr0 & CR0_PE)) ||
-        (sregs->cr0 & CR0_NW && !(sregs->cr0 & CR0_CD)))
+        (sregs->cr0 & CR0_NW && !(sregs->cr0 & CR0_CD)) || !cpu_cr4_known(sregs->cr4))
         return false;
     if (!(sregs->efer & EFER_LME) || !paging)
         return !(sregs->efer & EFER_LMA) && !sregs->cs.l;

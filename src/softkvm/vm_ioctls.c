@@ -9,6 +9,7 @@
 #include "irqchip.h"
 #include "soft_vcpu.h"
 #include "soft_vm.h"
+#include "stats_fd.h"
 #include "usercopy.h"
 
 #include <errno.h>
@@ -89,13 +90,17 @@ static int set_identity_map_addr(void *object, void *arg, unsigned long value)
 static int set_boot_cpu_id(void *object, void *arg, unsigned long id)
 {
     struct vm *vm = object;
-    int ret = -EBUSY;
+    uint32_t limit;
+    int ret = 0;
 
     pthread_mutex_lock(&vm->lock);
-    if (!vm->nr_vcpus) {
+    limit = vm->max_vcpu_id ? vm->max_vcpu_id : VM_MAX_VCPUS;
+    if (vm->nr_vcpus)
+        ret = -EBUSY;
+    else if (id > limit)
+        ret = -EINVAL;
+    else
         vm->boot_cpu_id = id;
-        ret = 0;
-    }
     pthread_mutex_unlock(&vm->lock);
     return ret;
 }
@@ -263,6 +268,33 @@ static int enable_x2apic_api(struct vm *vm, const struct kvm_enable_cap *cap)
     return 0;
 }
 
+/* Once, and not below the processor that boots. */
+static int enable_max_vcpu_id(struct vm *vm, const struct kvm_enable_cap *cap)
+{
+    uint64_t limit = cap->args[0];
+    int ret = -EINVAL;
+
+    pthread_mutex_lock(&vm->lock);
+    if (limit <= VM_MAX_VCPUS && vm->boot_cpu_id <= limit &&
+        (!vm->max_vcpu_id || vm->max_vcpu_id == limit)) {
+        vm->max_vcpu_id = limit;
+        ret = 0;
+    }
+    pthread_mutex_unlock(&vm->lock);
+    return ret;
+}
+
+static int enable_platform_info(struct vm *vm, const struct kvm_enable_cap *cap)
+{
+    __atomic_store_n(&vm->platform_info_denied, !cap->args[0], __ATOMIC_RELAXED);
+    return 0;
+}
+
+static int get_stats_fd(void *object, void *arg, unsigned long value)
+{
+    return stats_fd_create(object, NULL);
+}
+
 static int enable_cap(void *object, void *arg, unsigned long value)
 {
     static const struct {
@@ -271,6 +303,8 @@ static int enable_cap(void *object, void *arg, unsigned long value)
     } caps[] = {
         { KVM_CAP_EXIT_HYPERCALL, enable_exit_hypercall },
         { KVM_CAP_X2APIC_API, enable_x2apic_api },
+        { KVM_CAP_MAX_VCPU_ID, enable_max_vcpu_id },
+        { KVM_CAP_MSR_PLATFORM_INFO, enable_platform_info },
     };
     const struct kvm_enable_cap *cap = arg;
 
@@ -324,6 +358,7 @@ static const struct ioctl_row rows[] = {
     IOCTL_STRUCT(KVM_SET_CLOCK, struct kvm_clock_data, CAP_NONE, set_clock),
     IOCTL_VALUE(KVM_SET_TSC_KHZ, KVM_CAP_VM_TSC_CONTROL, set_tsc_khz),
     IOCTL_VALUE(KVM_GET_TSC_KHZ, KVM_CAP_VM_TSC_CONTROL, get_tsc_khz),
+    IOCTL_VALUE(KVM_GET_STATS_FD, KVM_CAP_BINARY_STATS_FD, get_stats_fd),
     IOCTL_STRUCT(KVM_ENABLE_CAP, struct kvm_enable_cap, KVM_CAP_ENABLE_CAP_VM, enable_cap),
 };
 

@@ -52,7 +52,7 @@ def kvm_program(name, *options):
 
 @case
 def kvm_programs():
-    for name in ('run', 'state'):
+    for name in ('more', 'run', 'state'):
         kvm_program(name)
 
 

@@ -19,6 +19,11 @@
 #define CR4_PAGING (CR4_PSE | CR4_PAE | CR4_PGE | CR4_SMEP | CR4_SMAP)
 #define EFER_KNOWN (EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE)
 
+bool cpu_cr4_known(uint64_t value)
+{
+    return !(value & ~(uint64_t)CR4_KNOWN);
+}
+
 /* May paging be turned on like this?  PAE paging reads its four entries now. */
 static enum cpu_status enable_paging(struct cpu *cpu)
 {
@@ -78,7 +83,7 @@ enum cpu_status control_write_cr4(struct cpu *cpu, uint64_t value)
     uint64_t changed = value ^ cpu->cr4;
     enum cpu_status status;
 
-    if (value & ~(uint64_t)CR4_KNOWN)
+    if (!cpu_cr4_known(value))
         return raise_gp(cpu);
     if (cpu->long_mode && !(value & CR4_PAE))
         return raise_gp(cpu);
@@ -174,6 +179,15 @@ static enum cpu_status debug_register(struct cpu *cpu, const struct insn *insn, 
         return raise_fault(cpu, VECTOR_UD);
     if (*n == 4 || *n == 5)
         *n += 2;
+    /* The debugger's registers stand for the guest's, this bit included. */
+    if (cpu->guest_debug.enabled && cpu->guest_debug.hw_breakpoints &&
+        cpu->guest_debug.dr[7] & DR7_GD) {
+        cpu->debug.vector = VECTOR_DB;
+        cpu->debug.dr6 = DR6_FIXED | DR6_BD;
+        cpu->debug.dr7 = cpu->guest_debug.dr[7];
+        cpu->debug.pc = cpu->seg[SEG_CS].base + insn_rip(cpu, insn);
+        return CPU_EXIT_DEBUG;
+    }
     if (cpu->dr[7] & DR7_GD) {
         cpu->fault = (struct cpu_fault){ .vector = VECTOR_DB, .address = DR6_BD };
         return CPU_FAULT;

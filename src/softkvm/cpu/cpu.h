@@ -334,6 +334,9 @@ void cpu_set_rflags(struct cpu *cpu, uint64_t rflags);
  */
 void cpu_state_replaced(struct cpu *cpu);
 
+/* Has this processor every feature whose bit of CR4 is set? */
+bool cpu_cr4_known(uint64_t value);
+
 /*
  * Guest-physical range changed its backing or state: forget translations of it
  * (and only of it).  Only from the owner thread, or while it is outside cpu_run().

@@ -82,12 +82,10 @@ static const struct msr_constant constants[] = {
     { 0x34, 0, false },                         /* SMI_COUNT */
     { 0x3a, 1, false },                         /* IA32_FEATURE_CONTROL: locked */
     { MSR_UCODE_REV, 1ull << 32, true },        /* revision 1; written with 0 before it is read */
-    { 0xce, 0, false },                         /* PLATFORM_INFO */
     { 0xfe, 0x508, false },                     /* IA32_MTRRCAP: fixed, WC, 8 variable */
     { 0x10a, ARCH_CAPABILITIES, false },
     { 0x140, 0, true },                         /* MISC_FEATURES_ENABLES */
     { 0x179, 0x100 | CPU_MCE_BANKS, false },    /* IA32_MCG_CAP: banks, MCG_CTL */
-    { 0xc0010015, 0, true },                    /* HWCR */
     { 0xc001001f, 0, true },                    /* NB_CFG */
     { 0xc0011029, 2, true },                    /* DE_CFG: LFENCE is serialising */
 };

@@ -107,8 +107,9 @@ static enum cpu_status read_entry(struct cpu *cpu, const struct paging *p, uint6
     const void *host;
 
     *entry = 0;
+    /* As KVM: tables come from memory only, whatever a device would have answered. */
     if (status == CPU_BREAK)
-        return mmu_mmio(cpu, gpa, entry, p->entry_size, false);
+        return CPU_EXIT_UNKNOWN;
     if (status != CPU_OK)
         return status;
     host = page.host + (gpa & ~CPU_PAGE_MASK);
