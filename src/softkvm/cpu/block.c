@@ -312,6 +312,7 @@ static enum cpu_status decode_transient(struct cpu *cpu, const struct fetch *fet
         decode_insn(bytes, have, decode_mode(cpu, fetch), 0, block->insns);
     }
     block->transient = true;
+    block->gpa = fetch->gpa;
     block->code = &no_code;
     block->word = 1;
     finish_block(cpu, block, 1);
@@ -466,7 +467,7 @@ void block_link(struct cpu *cpu, const struct block *block)
     bool same_page;
 
     cache->pending = NULL;
-    if (!end || block->transient)
+    if (!end || block->transient || end_block(end)->transient)
         return;
     same_page = (end_block(end)->gpa ^ block->gpa) < CPU_PAGE_SIZE;
     if (cache->pending_near && !same_page)
