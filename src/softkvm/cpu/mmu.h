@@ -19,7 +19,7 @@
 #include <string.h>
 
 enum {
-    TLB_BITS = 10,
+    TLB_BITS = 11,
     TLB_SIZE = 1 << TLB_BITS,
     /* cpu->mmu_index: what the access rights of a translation depend on. */
     MMU_SUPERVISOR = 0,         /* CPL < 3, SMAP off or overridden by RFLAGS.AC */
