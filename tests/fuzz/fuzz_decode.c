@@ -125,16 +125,16 @@ void fuzz_machine_failed(struct fuzz_machine *m, const char *what)
 static void step_fetch(struct fuzz_machine *m, struct step *s)
 {
     struct cpu *cpu = m->cpu;
-    uint64_t gpa;
+    uint64_t gpa = 0;
 
     for (s->avail = 0; s->avail < INSN_MAX_BYTES; s->avail++) {
         uint64_t linear = cpu->regs[REG_RIP] + s->avail;
 
         if (cpu->code_size != 8)
             linear = (uint32_t)(cpu->seg[SEG_CS].base + linear);
-        if (!fuzz_translate(m, linear, &gpa))
+        if ((s->avail == 0 || linear % CPU_PAGE_SIZE == 0) && !fuzz_translate(m, linear, &gpa))
             return;
-        s->bytes[s->avail] = m->ram[gpa];
+        s->bytes[s->avail] = m->ram[gpa++];
     }
 }
 

@@ -11,7 +11,7 @@ enum {
     ROM = 0x4000, HANDLER = ROM + 0x800,
     GDT = 0x5000, TSS = 0x6000, TSS_LIMIT = 0x2067,
     TABLES = 0x9000, STACK = 0xd000, CODE = 0xe000, CODE_SIZE = 0x2000, DATA = 0x10000,
-    VECTORS = 32, MMIO = 0x40000000,
+    VECTORS = 32, GDT_ENTRIES = 20, MMIO = 0x40000000,
     SEL_CODE = 0x08, SEL_DATA = 0x10,
 };
 
@@ -160,39 +160,38 @@ struct fuzz_machine *fuzz_machine_new(void)
     return m;
 }
 
-static void put(struct fuzz_machine *m, unsigned gpa, uint64_t value, unsigned size)
+static void put(uint8_t *ram, unsigned gpa, uint64_t value, unsigned size)
 {
-    memcpy(m->ram + gpa, &value, size);
+    memcpy(ram + gpa, &value, size);
 }
 
 /* Gates of the mode's own kind, all to HLTs. */
-static void make_handlers(struct fuzz_machine *m, enum mode mode)
+static void make_handlers(uint8_t *ram, enum mode mode)
 {
     unsigned size = mode == LONG || mode == COMPAT ? 16 : 8;
 
-    memset(m->ram + ROM, 0, CPU_PAGE_SIZE);
-    memset(m->ram + HANDLER, 0xf4, CPU_PAGE_SIZE - (HANDLER - ROM));
+    memset(ram + ROM, 0, CPU_PAGE_SIZE);
+    memset(ram + HANDLER, 0xf4, CPU_PAGE_SIZE - (HANDLER - ROM));
     for (unsigned vector = 0; vector < VECTORS; vector++) {
         uint64_t offset = HANDLER + vector * 16;
         /* INT n works from any level for odd n; one in four uses an IST. */
         uint64_t dpl = vector & 1 ? 3 : 0, ist = size == 16 && vector % 4 == 2 ? vector % 7 + 1 : 0;
 
         if (mode == REAL)
-            put(m, ROM + vector * 4, offset, 4);
+            put(ram, ROM + vector * 4, offset, 4);
         else
-            put(m, ROM + vector * size, offset | SEL_CODE << 16 | ist << 32 | (0x8e | dpl << 5) << 40,
+            put(ram, ROM + vector * size, offset | SEL_CODE << 16 | ist << 32 | (0x8e | dpl << 5) << 40,
                 8);
     }
-    m->cpu->idt = (struct cpu_table){ ROM, VECTORS * (mode == REAL ? 4 : size) - 1 };
 }
 
-static void make_gdt(struct fuzz_machine *m, enum mode mode)
+static void make_gdt(uint8_t *ram, enum mode mode)
 {
     bool wide = mode == LONG || mode == COMPAT;
     uint64_t code = wide ? 0x00af9b000000ffff : mode == PROTECTED16 ? 0x008f9b000000ffff
                                                                     : 0x00cf9b000000ffff;
     uint64_t tss = (uint64_t)(TSS & 0xffff) << 16 | TSS_LIMIT;
-    const uint64_t gdt[] = {
+    const uint64_t gdt[GDT_ENTRIES] = {
         0, code, 0x00cf93000000ffff, 0x00cffb000000ffff, 0x00cff3000000ffff,
         /* 28: call gate from user code, 16 bytes in long mode; 38: busy, 48: available TSS */
         (HANDLER & 0xffff) | SEL_CODE << 16 | 0xecull << 40, 0,
@@ -205,50 +204,76 @@ static void make_gdt(struct fuzz_machine *m, enum mode mode)
         0x00cf97000000ffff & ~0xffffull,
     };
 
-    memset(m->ram + GDT, 0, CPU_PAGE_SIZE);
-    memcpy(m->ram + GDT, gdt, sizeof(gdt));
-    m->cpu->gdt = (struct cpu_table){ GDT, sizeof(gdt) - 1 };
-    m->cpu->seg[SEG_TR] = (struct cpu_segment){ .base = TSS, .limit = TSS_LIMIT, .selector = 0x38,
-                                                .ar = SEG_AR_P | DESC_TSS_BUSY };
-    m->cpu->seg[SEG_LDTR] = (struct cpu_segment){ .base = GDT, .limit = 0xfff, .selector = 0x78,
-                                                  .ar = SEG_AR_P | DESC_LDT };
+    memset(ram + GDT, 0, CPU_PAGE_SIZE);
+    memcpy(ram + GDT, gdt, sizeof(gdt));
 }
 
-static void make_tss(struct fuzz_machine *m, enum mode mode)
+static void make_tss(uint8_t *ram, enum mode mode)
 {
-    memset(m->ram + TSS, 0, TSS_LIMIT + 1);
+    memset(ram + TSS, 0, TSS_LIMIT + 1);
     if (mode == LONG || mode == COMPAT) {
-        put(m, TSS + 4, STACK - 0x800, 8);
+        put(ram, TSS + 4, STACK - 0x800, 8);
         for (unsigned ist = 0; ist < 7; ist++)
-            put(m, TSS + 0x24 + ist * 8, STACK - 0x200 * ist, 8);
+            put(ram, TSS + 0x24 + ist * 8, STACK - 0x200 * ist, 8);
     } else {
-        put(m, TSS + 4, STACK - 0x800, 4);
-        put(m, TSS + 8, SEL_DATA, 2);
-        put(m, TSS + 0x1c, TABLES, 4);
-        put(m, TSS + 0x20, HANDLER, 4);
+        put(ram, TSS + 4, STACK - 0x800, 4);
+        put(ram, TSS + 8, SEL_DATA, 2);
+        put(ram, TSS + 0x1c, TABLES, 4);
+        put(ram, TSS + 0x20, HANDLER, 4);
         for (unsigned seg = 0; seg < 6; seg++)
-            put(m, TSS + 0x48 + seg * 4, seg == 1 ? SEL_CODE : SEL_DATA, 2);
+            put(ram, TSS + 0x48 + seg * 4, seg == 1 ? SEL_CODE : SEL_DATA, 2);
     }
-    put(m, TSS + 0x66, 0x68, 2);
+    put(ram, TSS + 0x66, 0x68, 2);
 }
 
 /* Everything is where it is; user code may use it, but the second GiB's first MiBs aren't there. */
-static void make_tables(struct fuzz_machine *m, enum mode mode)
+static void make_tables(uint8_t *ram, enum mode mode)
 {
     bool small = mode == PAGED32;
     unsigned leaf = mode == PAGED32 ? TABLES : mode == PAE32 ? TABLES + 0x1000 : TABLES + 0x2000;
 
-    memset(m->ram + TABLES, 0, 0x3000);
+    memset(ram + TABLES, 0, 0x3000);
     if (mode == LONG || mode == COMPAT) {
-        put(m, TABLES, (TABLES + 0x1000) | 7, 8);
-        put(m, TABLES + 0x1000, (TABLES + 0x2000) | 7, 8);
-        put(m, TABLES + 0x1008, (TABLES + 0x2000) | 7, 8);
+        put(ram, TABLES, (TABLES + 0x1000) | 7, 8);
+        put(ram, TABLES + 0x1000, (TABLES + 0x2000) | 7, 8);
+        put(ram, TABLES + 0x1008, (TABLES + 0x2000) | 7, 8);
     } else if (mode == PAE32) {
-        put(m, TABLES, (TABLES + 0x1000) | 1, 8);
+        put(ram, TABLES, (TABLES + 0x1000) | 1, 8);
     }
     for (uint64_t i = 0; i < (small ? 1024 : 512); i++)
-        put(m, leaf + i * (small ? 4 : 8), i << (small ? 22 : 21) | (i == 3 ? 0 : i == 2 ? 0x83 : 0x87),
+        put(ram, leaf + i * (small ? 4 : 8), i << (small ? 22 : 21) | (i == 3 ? 0 : i == 2 ? 0x83 : 0x87),
             small ? 4 : 8);
+}
+
+/* The RAM that a mode starts with, without the code. */
+static const uint8_t *ram_image(enum mode mode)
+{
+    static uint8_t images[FUZZ_MODES][FUZZ_RAM], made[FUZZ_MODES];
+    uint8_t *ram = images[mode];
+
+    if (made[mode])
+        return ram;
+    made[mode] = true;
+    for (unsigned gpa = 0; gpa < FUZZ_RAM; gpa += 8)
+        put(ram, gpa, gpa * 0x0101010101010101u, 8);
+    make_handlers(ram, mode);
+    make_gdt(ram, mode);
+    make_tss(ram, mode);
+    make_tables(ram, mode);
+    memset(ram + CODE, 0xf4, CODE_SIZE);
+    return ram;
+}
+
+static void set_tables(struct cpu *cpu, enum mode mode)
+{
+    unsigned gate = mode == REAL ? 4 : mode == LONG || mode == COMPAT ? 16 : 8;
+
+    cpu->idt = (struct cpu_table){ ROM, VECTORS * gate - 1 };
+    cpu->gdt = (struct cpu_table){ GDT, GDT_ENTRIES * 8 - 1 };
+    cpu->seg[SEG_TR] = (struct cpu_segment){ .base = TSS, .limit = TSS_LIMIT, .selector = 0x38,
+                                             .ar = SEG_AR_P | DESC_TSS_BUSY };
+    cpu->seg[SEG_LDTR] = (struct cpu_segment){ .base = GDT, .limit = 0xfff, .selector = 0x78,
+                                               .ar = SEG_AR_P | DESC_LDT };
 }
 
 static void set_segments(struct cpu *cpu, enum mode mode, unsigned cpl)
@@ -349,23 +374,17 @@ void fuzz_machine_start(struct fuzz_machine *m, const struct fuzz_setup *setup,
     m->refuse = setup->refuse;
     m->trapped = m->unrepeatable = false;
     memset(m->code, 0, sizeof(m->code));
-    for (unsigned gpa = 0; gpa < FUZZ_RAM; gpa += 8)
-        put(m, gpa, gpa * 0x0101010101010101u, 8);
+    memcpy(m->ram, ram_image(mode), FUZZ_RAM);
+    memcpy(m->ram + CODE + offset, code, size < CODE_SIZE - offset ? size : CODE_SIZE - offset);
     cpu_reset(cpu);
-    memset(cpu->dr, 0, 4 * sizeof(cpu->dr[0]));
     memset(&cpu->guest_debug, 0, sizeof(cpu->guest_debug));
-    make_handlers(m, mode);
-    make_gdt(m, mode);
-    make_tss(m, mode);
-    make_tables(m, mode);
+    set_tables(cpu, mode);
     set_segments(cpu, mode, cpl);
     set_control(cpu, mode, setup->options);
     if (setup->options & FUZZ_NO_IDT)
         cpu->idt.limit = 0;
     if (setup->options & FUZZ_FPU)
         set_fpu(&cpu->fpu, setup->seed, setup->options);
-    memset(m->ram + CODE, 0xf4, CODE_SIZE);
-    memcpy(m->ram + CODE + offset, code, size < CODE_SIZE - offset ? size : CODE_SIZE - offset);
     for (unsigned i = 0; i < 16; i++) {
         cpu->regs[i] = register_value(setup->regs[i]);
         if (mode != LONG)
