@@ -34,10 +34,35 @@ static bool setup_trace(const struct machine_config *cfg, GError **error)
     return true;
 }
 
+/* QMP has these words of QEMU's as they are; a person is told what would work as well. */
+static void hint_object(GError **error)
+{
+    static const struct {
+        const char *start, *hint;
+    } hints[] = {
+        { "Parameter 'qom-type'", "-object help lists the types" },
+        { "Parameter 'id' is missing", "add id=NAME" },
+        { "Parameter 'id'", "a letter, then letters, digits, '-', '.' and '_'" },
+        { "Duplicate ID", "another id=" },
+        { "Parameter 'size'", "size=512M or the like; in JSON a number of bytes" },
+        { "Parameter '", "-object TYPE,help lists what it takes" },
+        { "Invalid parameter", "-object TYPE,help lists what it takes" },
+        { "JSON parse error", "-object '{\"qom-type\": TYPE, \"id\": ID, ...}'" },
+    };
+
+    for (size_t i = 0; error && i < G_N_ELEMENTS(hints); i++) {
+        if (g_str_has_prefix((*error)->message, hints[i].start)) {
+            error_hint(error, hints[i].hint);
+            return;
+        }
+    }
+}
+
 static bool make_objects(const struct machine_config *cfg, GError **error)
 {
     for (guint i = 0; i < cfg->objects->len; i++) {
         if (!object_add_option(g_ptr_array_index(cfg->objects, i), error)) {
+            hint_object(error);
             g_prefix_error(error, "-object: ");
             return false;
         }

@@ -159,6 +159,8 @@ static bool machine_set_one(struct machine_config *cfg, const struct option *opt
             g_clear_error(error);
             error_set(error, "Property 'q35-machine.%s' not found: -machine q35,help lists those "
                       "that there are", opt->key);
+        } else {
+            error_hint(error, "-machine q35,help lists what it takes");
         }
         return false;
     }

@@ -9,6 +9,7 @@
 #include <glib-unix.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 /* --- Pid file --- */
@@ -19,11 +20,16 @@ static int pidfile_fd = -1;
 bool pidfile_create(const char *path, GError **error)
 {
     AUTO_FD fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+    struct stat st;
     char text[32];
     int length;
 
     if (fd < 0) {
         error_set_errno(error, errno, "-pidfile: %s", path);
+        return false;
+    }
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+        error_set(error, "-pidfile: %s: is not a regular file: another file", path);
         return false;
     }
     if (lockf(fd, F_TLOCK, 0) < 0) {

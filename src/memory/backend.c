@@ -142,6 +142,9 @@ static bool allocate_host(struct memory_backend *backend, GError **error)
     if (ret == -EINVAL && backend->hugetlb)
         error_set(error, "memory size of '%s' must be a multiple of the huge page size",
                   backend->obj.id);
+    else if (ret == -ENOMEM)
+        error_set(error, "cannot set up guest memory '%s': %s: the host has less to give",
+                  backend->obj.id, g_strerror(ENOMEM));
     else if (ret)
         error_set_errno(error, ret, "cannot set up guest memory '%s'", backend->obj.id);
     return ret == 0;

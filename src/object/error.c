@@ -29,3 +29,14 @@ void error_set_errno(GError **error, int err, const char *format, ...)
     va_end(args);
     *error = g_error_new(error_quark(), abs(err), "%s: %s", what, g_strerror(abs(err)));
 }
+
+void error_hint(GError **error, const char *hint)
+{
+    char *message;
+
+    if (!error || !*error)
+        return;
+    message = g_strconcat((*error)->message, ": ", hint, NULL);
+    g_free((*error)->message);
+    (*error)->message = message;
+}

@@ -15,5 +15,7 @@ GQuark error_quark(void);
 void error_set(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
 /* The sentence, then ": " and what the errno means. Takes 12 and -12 alike. */
 void error_set_errno(GError **error, int err, const char *format, ...) G_GNUC_PRINTF(3, 4);
+/* Put ": " and what would work after a sentence that says only what is wrong. */
+void error_hint(GError **error, const char *hint);
 
 #endif

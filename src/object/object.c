@@ -204,7 +204,9 @@ bool object_add_json(struct json_object *args, GError **error)
             g_array_append_val(members, member);
             continue;
         }
-        if (!json_object_is_type(value, json_type_string)) {
+        /* Nor one with a NUL in it, which would be cut there. */
+        if (!json_object_is_type(value, json_type_string) ||
+            strlen(json_object_get_string(value)) != (size_t)json_object_get_string_len(value)) {
             error_set(error, "Invalid parameter type for '%s', expected: string", key);
             return false;
         }

@@ -13,7 +13,30 @@ import tempfile
 TIMEOUT = 60
 
 
-def make_files(folder):
+def make_elfs(write, guest):
+    """A guest that runs, with one header field after the other made hostile."""
+    with open(guest, "rb") as file:
+        good = file.read()
+    phoff, = struct.unpack_from("<Q", good, 0x20)
+    phentsize, phnum = struct.unpack_from("<HH", good, 0x36)
+    headers = [phoff + i * phentsize for i in range(phnum)]
+    load = next(at for at in headers if struct.unpack_from("<I", good, at)[0] == 1)
+    note = next(at for at in headers if struct.unpack_from("<I", good, at)[0] == 4)
+    for name, layout, at, value in (
+            ("elf-phoff", "<Q", 0x20, 2**64 - 1), ("elf-phnum", "<H", 0x38, 0xffff),
+            ("elf-arm", "<H", 0x12, 0x28), ("elf-offset", "<Q", load + 8, 2**64 - 4096),
+            ("elf-filesz", "<Q", load + 0x20, 2**64 - 1),
+            ("elf-memsz", "<Q", load + 0x28, 2**64 - 1),
+            ("elf-paddr", "<Q", load + 0x18, 2**64 - 4096),
+            ("elf-high", "<Q", load + 0x18, 1 << 30),
+            ("elf-overlap", "<Q", load + 0x28, 1 << 30), ("elf-no-pvh", "<I", note, 0)):
+        data = bytearray(good)
+        struct.pack_into(layout, data, at, value)
+        write(name, data)
+    write("elf-cut", good[:phoff + phentsize])
+
+
+def make_files(folder, guest):
     """Files with something wrong, by name."""
     def write(name, data):
         with open(os.path.join(folder, name), "wb") as file:
@@ -36,6 +59,7 @@ def make_files(folder):
     write("text", b"not a kernel\n" * 100)
     write("elf", b"\x7fELF" + bytes(60))
     write("short-elf", b"\x7fELF\x02\x01")
+    make_elfs(write, guest)
     os.mkfifo(os.path.join(folder, "fifo"))
     os.mkdir(os.path.join(folder, "directory"))
     with open(os.path.join(folder, "huge"), "wb") as file:
@@ -98,6 +122,68 @@ CASES = [
     ("-kernel {guest} -chardev null", "-chardev: "),
     ("-kernel {guest} -mon nosuch", "-mon: "),
     ("-kernel {guest} -serial stdio -monitor stdio", "-monitor: "),
+    ("-kernel {}/elf-phoff", "program headers are outside the file"),
+    ("-kernel {}/elf-phnum", "65535 ELF program headers"),
+    ("-kernel {}/elf-cut", "program headers are outside the file"),
+    ("-kernel {}/elf-arm", "another processor"),
+    ("-kernel {}/elf-offset", "outside the file"),
+    ("-kernel {}/elf-filesz", "-kernel: {}/elf-filesz: "),
+    ("-kernel {}/elf-memsz", "isn't below 4 GiB"),
+    ("-kernel {}/elf-paddr", "isn't below 4 GiB"),
+    ("-kernel {}/elf-high", "is outside what is loaded"),
+    ("-kernel {}/elf-overlap", "overlap"),
+    ("-kernel {}/elf-no-pvh", "without a PVH entry note"),
+    ("-kernel {guest} -initrd {}/huge", "-initrd: {}/huge: 3072 MiB don't fit"),
+    ("-kernel {guest} -initrd {}/directory", "is a directory"),
+    ("-kernel {guest} -initrd {}/empty", "is empty"),
+    ("-append x", "add -kernel FILE"),
+    ("-kernel", "-kernel: requires an argument"),
+    ("-kernel {guest} -nosuch", "-nosuch: invalid option"),
+    ("-kernel {guest} stray", "'stray': "),
+    ("-kernel {guest} -machine nosuch", "unsupported machine type 'nosuch': q35"),
+    ("-kernel {guest} -machine q35 -machine pc", "unsupported machine type 'pc': q35"),
+    ("-kernel {guest} -machine q35,nosuch=1", "'q35-machine.nosuch' not found"),
+    ("-kernel {guest} -machine kvm-type=tdx", "does not accept value 'tdx': -machine q35,help"),
+    ("-kernel {guest} -accel tcg", "invalid accelerator 'tcg': kvm or soft"),
+    ("-kernel {guest} -cpu nosuch", "unable to find CPU model 'nosuch'"),
+    ("-kernel {guest} -m 1K", "-m: '1K' is not a multiple of 4096"),
+    ("-kernel {guest} -m 1E", "address bits reach"),
+    ("-kernel {guest} -m -1", "-m: '-1' is not a size"),
+    ("-kernel {guest} -m 65537K", "-m: '65537K' is not a multiple of 4096"),
+    ("-kernel {guest} -m 99999999999999999999", "is not a size"),
+    ("-kernel {guest} -smp -1", "-smp: cpus='-1' is not a number"),
+    ("-kernel {guest} -smp 2,cores=4", "is not the number of CPUs"),
+    ("-kernel {guest} -object memory-backend-ram,id=a,size=-1", "expects a size value: size=512M"),
+    ("-kernel {guest} -object memory-backend-ram,id=a,size=8E", "cannot set up guest memory"),
+    ("-kernel {guest} -object memory-backend-guest-memfd,id=a,size=1", "multiple of 4 KiB"),
+    ("-kernel {guest} -object memory-backend-ram,id=1a,size=1M", "expects an identifier: a letter"),
+    ("-kernel {guest} -object =", "a key is missing"),
+    ('-kernel {guest} -object {"qom-type":5}', "expected: string: -object TYPE,help"),
+    ('-kernel {guest} -object {"qom-type":"memory-backend-ram","id":"a"}', "'size' is missing: "),
+    ('-kernel {guest} -object {"qom-type":"memory-backend-ram","id":"a","size":1.5}',
+     "expects uint64: "),
+    ('-kernel {guest} -object {"qom-type":"memory-backend-ram","id":"a","size":[1]}',
+     "expects uint64: "),
+    ('-kernel {guest} -object {"qom-type":"memory-backend-ram","id":"a\\u0000b","size":4096}',
+     "Invalid parameter type for 'id'"),
+    ('-kernel {guest} -object {"a":', "JSON parse error: unexpected end"),
+    ("-kernel {guest} -object " + "{" * 5000, "JSON parse error"),
+    ("-kernel {guest} -pidfile {}/fifo", "is not a regular file: another file"),
+    ("-kernel {guest} -pidfile /proc/nosuch", "-pidfile: /proc/nosuch: "),
+    ("-kernel {guest} -qmp unix:/proc/nosuch,server=on,wait=off", "-qmp: Failed to bind"),
+    ("-kernel {guest} -qmp unix:{}/text,server=on,wait=off", "-qmp: Failed to bind"),
+    ("-kernel {guest} -qmp unix:{}/" + "x" * 120 + ",server=on,wait=off", "is too long"),
+    ("-kernel {guest} -qmp unix:{}/s,server=maybe", "expects 'on' or 'off'"),
+    ("-kernel {guest} -qmp tcp:localhost:99999,server=on,wait=off", "99999 is larger than 65535"),
+    ("-kernel {guest} -qmp tcp::", "a TCP address is [HOST]:PORT"),
+    ("-kernel {guest} -serial file:{}/fifo", "-serial: Could not open"),
+    ("-kernel {guest} -serial file:{}/directory", "-serial: Could not open"),
+    ("-kernel {guest} -chardev socket,id=a,path={}/a,server=on,wait=off -mon chardev=b",
+     "-mon: chardev \"b\" not found"),
+    ("-kernel {guest} -qmp unix:{}/q,server=on,wait=off -qmp unix:{}/q,server=on,wait=off",
+     "-qmp: Failed to bind"),
+    ("-kernel {guest} -qmp unix:{}/q,server=on,wait=off -pidfile {}/p -m 1E", "-m: "),
+    ("-kernel {}/missing -qmp unix:{}/q,server=on,wait=off -pidfile {}/p", "-kernel: "),
     ("-daemonize -display none -kernel {}/missing", "-kernel: "),
 ]
 
@@ -136,7 +222,7 @@ def main():
     guest = os.path.abspath(os.path.join(arguments.guests, "hello.elf"))
     failed = 0
     with tempfile.TemporaryDirectory(prefix="cloister-") as folder:
-        make_files(folder)
+        make_files(folder, guest)
         for line, text in CASES:
             failed += not check(arguments.binary, folder, guest, line, text)
     print(f"{len(CASES) - failed} of {len(CASES)} mistakes are told as they should be")

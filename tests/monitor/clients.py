@@ -101,6 +101,21 @@ def check_deep_nesting(session):
     client.close()
 
 
+def check_invalid_utf8(session):
+    client = Client(session.vm.qmp_path).negotiate()
+    for text in (b"\xff\xfe", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe4"):
+        client.sock.sendall(b'{"execute": "' + text + b'"}\n')
+        # The parser may say more than one thing about it; 0xFF resets it.
+        client.sock.sendall(b'\xff{"execute": "query-status", "id": 7}')
+        reply = client.message()
+        expect(reply["error"]["class"] == "GenericError", reply)
+        while "id" not in reply:
+            expect("error" in reply, reply)
+            reply = client.message()
+        expect("return" in reply, f"served after {text}")
+    client.close()
+
+
 def resident(session):
     """KiB of memory of cloister itself, without the guest's."""
     with open(f"/proc/{session.vm.process.pid}/status", encoding="ascii") as status:
@@ -143,7 +158,8 @@ def check_socket_file(session):
 
 CHECKS = (
     check_second_client_waits, check_disconnect_in_the_middle, check_half_close_gets_all_replies,
-    check_huge_line, check_deep_nesting, check_client_that_never_reads, check_socket_file,
+    check_huge_line, check_deep_nesting, check_invalid_utf8, check_client_that_never_reads,
+    check_socket_file,
 )
 
 
