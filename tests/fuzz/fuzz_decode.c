@@ -200,7 +200,8 @@ static enum cpu_status run_steps(struct fuzz_machine *m)
 
         if (!cpu->event.pending)
             step_begin(m, &last);
-        m->trapped |= (last.before.rflags & FLAG_TF) || (cpu->dr[7] & 0xff) || is_row(&last, "int1");
+        m->trapped |= (last.before.rflags & FLAG_TF) || (cpu->dr[7] & 0xff) ||
+                      is_row(&last, "int1");
         m->unrepeatable |= is_row(&last, "rdrand") || is_row(&last, "rdseed");
         m->access = 0;
         status = cpu_run(cpu);
@@ -291,7 +292,8 @@ static size_t encode(const struct opcode *op, bool rex_w, bool memory, uint8_t *
 const uint8_t *fuzz_seed(unsigned n, size_t *size)
 {
     static uint8_t seed[sizeof(struct fuzz_setup) + 64];
-    static const uint8_t tail[] = { 0x50, 0x89, 0x03, 0x01, 0x4b, 0x08, 0x59, 0x7c, 0x01, 0x90, 0xf4 };
+    static const uint8_t tail[] = { 0x50, 0x89, 0x03, 0x01, 0x4b, 0x08, 0x59, 0x7c, 0x01, 0x90,
+                                    0xf4 };
     unsigned row = n / 2;
     bool second = n & 1;
     const struct opcode *op = &opcodes[row];

@@ -175,13 +175,14 @@ static void make_handlers(uint8_t *ram, enum mode mode)
     for (unsigned vector = 0; vector < VECTORS; vector++) {
         uint64_t offset = HANDLER + vector * 16;
         /* INT n works from any level for odd n; one in four uses an IST. */
-        uint64_t dpl = vector & 1 ? 3 : 0, ist = size == 16 && vector % 4 == 2 ? vector % 7 + 1 : 0;
+        uint64_t dpl = vector & 1 ? 3 : 0;
+        uint64_t ist = size == 16 && vector % 4 == 2 ? vector % 7 + 1 : 0;
 
         if (mode == REAL)
             put(ram, ROM + vector * 4, offset, 4);
         else
-            put(ram, ROM + vector * size, offset | SEL_CODE << 16 | ist << 32 | (0x8e | dpl << 5) << 40,
-                8);
+            put(ram, ROM + vector * size,
+                offset | SEL_CODE << 16 | ist << 32 | (0x8e | dpl << 5) << 40, 8);
     }
 }
 
@@ -226,7 +227,7 @@ static void make_tss(uint8_t *ram, enum mode mode)
     put(ram, TSS + 0x66, 0x68, 2);
 }
 
-/* Everything is where it is; user code may use it, but the second GiB's first MiBs aren't there. */
+/* Everything is where it is, and user code may use it. */
 static void make_tables(uint8_t *ram, enum mode mode)
 {
     bool small = mode == PAGED32;
@@ -240,9 +241,12 @@ static void make_tables(uint8_t *ram, enum mode mode)
     } else if (mode == PAE32) {
         put(ram, TABLES, (TABLES + 0x1000) | 1, 8);
     }
-    for (uint64_t i = 0; i < (small ? 1024 : 512); i++)
-        put(ram, leaf + i * (small ? 4 : 8), i << (small ? 22 : 21) | (i == 3 ? 0 : i == 2 ? 0x83 : 0x87),
-            small ? 4 : 8);
+    /* Large pages all through: the third is the supervisor's, the fourth isn't there. */
+    for (uint64_t i = 0; i < (small ? 1024 : 512); i++) {
+        unsigned bits = i == 3 ? 0 : i == 2 ? 0x83 : 0x87;
+
+        put(ram, leaf + i * (small ? 4 : 8), i << (small ? 22 : 21) | bits, small ? 4 : 8);
+    }
 }
 
 /* The RAM that a mode starts with, without the code. */
