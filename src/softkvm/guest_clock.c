@@ -62,6 +62,9 @@ void tsc_start(struct vcpu *vcpu)
 {
     vcpu->tsc_khz = __atomic_load_n(&vcpu->vm->default_tsc_khz, __ATOMIC_RELAXED);
     vcpu->tsc_offset = -ns_to_ticks(vcpu->vm->created_ns, vcpu->tsc_khz);
+    /* In step with the others, where user space moved those of this frequency. */
+    if (__atomic_load_n(&vcpu->vm->last_tsc_khz, __ATOMIC_ACQUIRE) == vcpu->tsc_khz)
+        vcpu->tsc_offset = __atomic_load_n(&vcpu->vm->last_tsc_offset, __ATOMIC_RELAXED);
     tsc_changed(vcpu);
 }
 
@@ -79,6 +82,7 @@ void tsc_write_host(struct vcpu *vcpu, uint64_t value)
         offset = last;
         __atomic_store_n(&vcpu->vm->last_tsc_offset, last, __ATOMIC_RELAXED);
     }
+    __atomic_store_n(&vcpu->vm->last_tsc_khz, vcpu->tsc_khz, __ATOMIC_RELEASE);
     vcpu->tsc_offset = offset;
     tsc_changed(vcpu);
 }

@@ -52,6 +52,7 @@ struct vm {
     int64_t clock_offset;       /* kvm-clock = CLOCK_MONOTONIC + this, ns; atomic */
     uint64_t created_ns;        /* of CLOCK_MONOTONIC */
     uint64_t last_tsc_offset;   /* of the last host write to a vCPU's TSC; atomic */
+    uint32_t last_tsc_khz;      /* of that vCPU; 0: there was none; atomic */
     uint32_t default_tsc_khz;   /* atomic */
     uint64_t conversions;       /* atomic; statistics */
 };

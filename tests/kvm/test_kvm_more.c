@@ -224,6 +224,36 @@ static void platform_info(void)
     CHECK_EQ(set_msr(m.vcpu, 0xc0010015, 1), 0);
 }
 
+static uint64_t get_tsc(int vcpu)
+{
+    struct {
+        uint32_t nmsrs, pad;
+        struct kvm_msr_entry entry;
+    } msrs = { .nmsrs = 1, .entry = { .index = 0x10 } };
+
+    CHECK_EQ(IOCTL(vcpu, KVM_GET_MSRS, &msrs), 1);
+    return msrs.entry.data;
+}
+
+static void tsc_of_later_vcpus(void)
+{
+    const uint64_t far = 1ull << 50;
+    uint64_t first_tsc, second_tsc;
+    struct machine m;
+    int second;
+
+    machine_init(&m, 0, 0x10000);
+    machine_real_mode(&m, halt_twice, sizeof(halt_twice));
+    CHECK_EQ(set_msr(m.vcpu, 0x10, far), 1);
+    second = IOCTL(m.vm, KVM_CREATE_VCPU, 1);
+    CHECK(second >= 0);
+    CHECK(get_tsc(second) >= far && get_tsc(second) < far + (far >> 4));
+    /* Whichever is read later has the larger one. */
+    first_tsc = get_tsc(m.vcpu);
+    second_tsc = get_tsc(second);
+    CHECK(first_tsc <= second_tsc && second_tsc <= get_tsc(m.vcpu));
+}
+
 static const struct test_case cases[] = {
     { "statistics", statistics },
     { "registers in struct kvm_run", registers_in_run },
@@ -232,6 +262,7 @@ static const struct test_case cases[] = {
     { "completing an access keeps the exit reason", completion_keeps_the_reason },
     { "page tables outside memory", page_tables_outside_memory },
     { "MSR_PLATFORM_INFO and HWCR", platform_info },
+    { "TSC of a vCPU made later", tsc_of_later_vcpus },
 };
 
 TEST_MAIN(cases)

@@ -136,7 +136,7 @@ def main():
     parser.add_argument('--in-place', action='store_true')
     parser.add_argument('--work', type=pathlib.Path, default=pathlib.Path(
         os.environ.get('XDG_CACHE_HOME', pathlib.Path.home() / '.cache')) / 'softkvm-selftests')
-    parser.add_argument('--timeout', type=int, default=120, help='seconds for each test')
+    parser.add_argument('--timeout', type=int, default=300, help='seconds for each test')
     parser.add_argument('--jobs', type=int, default=os.cpu_count())
     parser.add_argument('tests', nargs='*', help='parts of names; all if there are none')
     args = parser.parse_args()
