@@ -202,7 +202,9 @@ static enum cpu_status run_steps(struct fuzz_machine *m)
             step_begin(m, &last);
         m->trapped |= (last.before.rflags & FLAG_TF) || (cpu->dr[7] & 0xff) ||
                       is_row(&last, "int1");
-        m->unrepeatable |= is_row(&last, "rdrand") || is_row(&last, "rdseed");
+        /* ENTER that had to stop reads anew what its own frame may have overwritten by then. */
+        m->unrepeatable |= is_row(&last, "rdrand") || is_row(&last, "rdseed") ||
+                           (m->refuse && is_row(&last, "enter"));
         m->access = 0;
         status = cpu_run(cpu);
         CHECK(status > CPU_FAULT);
