@@ -178,7 +178,7 @@ static void page_tables_outside_memory(void)
     struct kvm_sregs sregs;
     struct machine m;
 
-    machine_init(&m, 0, 0x10000);
+    machine_init(&m, 0, 0x100000);
     machine_long_mode(&m, halt_twice, sizeof(halt_twice));
     CHECK_EQ(IOCTL(m.vcpu, KVM_GET_SREGS, &sregs), 0);
     sregs.cr3 = 0x40000000;
