@@ -167,8 +167,9 @@ static bool run_machine(const struct machine_config *cfg, GError **error)
     bool ok;
 
     ok = make_objects(cfg, error) && make_machine(cfg, &m, &reason, error) &&
-         make_chardevs(cfg, m, error) && signals_watch(end_by_signal, m, error);
+         make_chardevs(cfg, m, error);
     if (ok) {
+        signals_watch(end_by_signal, m);
         /* Only now: what fails before says one line, its own. */
         fprintf(stderr, "cloister: %s\n", reason);
         chardev_set_quit(end_by_key, m);
@@ -196,10 +197,18 @@ static bool run(int argc, char **argv, struct machine_config *cfg, int *status, 
         return false;
     if (parent)
         return true;
-    if (!setup_trace(cfg, error) || (cfg->pidfile && !pidfile_create(cfg->pidfile, error)))
+    if (!setup_trace(cfg, error) || !signals_catch(error))
+        return false;
+    chardev_set_give_up(signals_fd());
+    if (cfg->pidfile && !pidfile_create(cfg->pidfile, error))
         return false;
     ok = run_machine(cfg, error);
     pidfile_remove();
+    /* What a signal cut short isn't a failure. */
+    if (!ok && signals_came()) {
+        g_clear_error(error);
+        ok = true;
+    }
     return ok;
 }
 

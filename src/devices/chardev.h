@@ -86,6 +86,9 @@ bool chardev_congested(struct chardev *chr);
 /* What Ctrl-A x does. */
 void chardev_set_quit(void (*quit)(void *opaque), void *opaque);
 
+/* A server that waits for its first client gives up (an error) when this can be read. -1: never. */
+void chardev_set_give_up(int fd);
+
 /* In order of creation, for query-chardev: elements struct chardev *. Caller frees the array. */
 GPtrArray *chardev_list(void);
 /* "unix:PATH,server=on", "pty:/dev/pts/3", with "disconnected:" before it. Caller frees. */

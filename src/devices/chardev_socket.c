@@ -57,9 +57,18 @@ static void socket_ended(struct chardev *chr)
         chr->listen_tag = g_unix_fd_add(chr->listen_fd, G_IO_IN, client_waits, chr);
 }
 
+static int give_up_fd = -1;
+
+void chardev_set_give_up(int fd)
+{
+    give_up_fd = fd;
+}
+
 static bool serve(struct chardev *chr, GError **error)
 {
-    struct pollfd pfd = { .fd = chr->listen_fd, .events = POLLIN };
+    struct pollfd fds[] = {
+        { .fd = chr->listen_fd, .events = POLLIN }, { .fd = give_up_fd, .events = POLLIN },
+    };
     int client = -1;
 
     fcntl(chr->listen_fd, F_SETFL, fcntl(chr->listen_fd, F_GETFL) | O_NONBLOCK);
@@ -69,8 +78,11 @@ static bool serve(struct chardev *chr, GError **error)
     }
     g_printerr("cloister: waiting for connection on: %s\n", chr->filename);
     while (client < 0) {
-        if (poll(&pfd, 1, -1) < 0 && errno != EINTR) {
-            error_set_errno(error, errno, "Failed to wait for a connection on %s", chr->filename);
+        int ready = poll(fds, G_N_ELEMENTS(fds), -1);
+
+        if ((ready < 0 && errno != EINTR) || (ready > 0 && fds[1].revents)) {
+            error_set_errno(error, ready < 0 ? errno : ECANCELED,
+                            "Failed to wait for a connection on %s", chr->filename);
             return false;
         }
         client = accept4(chr->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);

@@ -166,32 +166,52 @@ static void say_who(const struct signal_note *note)
             (int)note->pid, name ? name : "<unknown process>");
 }
 
-static gboolean signal_arrived(gint fd, GIOCondition condition, gpointer data)
-{
-    struct signal_note note;
+static const int watched_signals[] = { SIGTERM, SIGINT, SIGHUP };
 
-    if (read(fd, &note, sizeof(note)) != sizeof(note))
-        return G_SOURCE_CONTINUE;
-    say_who(&note);
-    signals.ended(signals.opaque);
-    return G_SOURCE_CONTINUE;
+static void set_handlers(int flags)
+{
+    struct sigaction action = { .sa_sigaction = signal_handler, .sa_flags = SA_SIGINFO | flags };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(watched_signals); i++)
+        sigaction(watched_signals[i], &action, NULL);
 }
 
-bool signals_watch(void (*ended)(void *opaque), void *opaque, GError **error)
+bool signals_catch(GError **error)
 {
-    static const int watched[] = { SIGTERM, SIGINT, SIGHUP };
-    struct sigaction action = {
-        .sa_sigaction = signal_handler, .sa_flags = SA_SIGINFO | SA_RESTART,
-    };
-
-    signals.ended = ended;
-    signals.opaque = opaque;
     if (pipe2(signals.pipe, O_CLOEXEC | O_NONBLOCK) < 0) {
         error_set_errno(error, errno, "cannot watch signals");
         return false;
     }
-    g_unix_fd_add(signals.pipe[0], G_IO_IN, signal_arrived, NULL);
-    for (size_t i = 0; i < G_N_ELEMENTS(watched); i++)
-        sigaction(watched[i], &action, NULL);
+    set_handlers(0);
     return true;
+}
+
+int signals_fd(void)
+{
+    return signals.pipe[0];
+}
+
+bool signals_came(void)
+{
+    struct signal_note note;
+
+    if (read(signals.pipe[0], &note, sizeof(note)) != sizeof(note))
+        return false;
+    say_who(&note);
+    return true;
+}
+
+static gboolean signal_arrived(gint fd, GIOCondition condition, gpointer data)
+{
+    if (signals_came())
+        signals.ended(signals.opaque);
+    return G_SOURCE_CONTINUE;
+}
+
+void signals_watch(void (*ended)(void *opaque), void *opaque)
+{
+    signals.ended = ended;
+    signals.opaque = opaque;
+    g_unix_fd_add(signals.pipe[0], G_IO_IN, signal_arrived, NULL);
+    set_handlers(SA_RESTART);
 }

@@ -21,7 +21,15 @@ bool daemonize_start(bool *parent, int *status, GError **error);
 /* In the child: ready.  The parent ends, the terminal is let go. Does nothing without a start. */
 bool daemonize_ready(GError **error);
 
-/* SIGTERM, SIGINT and SIGHUP: one line on stderr, then ended() on the main loop. */
-bool signals_watch(void (*ended)(void *opaque), void *opaque, GError **error);
+/*
+ * SIGTERM, SIGINT and SIGHUP don't kill from here on, so that what was made is removed.
+ * A call that blocks returns EINTR and the start fails; signals_fd() is readable then.
+ */
+bool signals_catch(GError **error);
+int signals_fd(void);
+/* One of them came, and nobody was told of it: says so in one line on stderr. */
+bool signals_came(void);
+/* From now on: one line on stderr, then ended() on the main loop. Blocking calls go on. */
+void signals_watch(void (*ended)(void *opaque), void *opaque);
 
 #endif

@@ -66,6 +66,30 @@ def check_signals_end_it(setting):
         end_by(setting, number)
 
 
+def end_while_it_waits(setting, number, address):
+    with tempfile.TemporaryDirectory() as folder:
+        process = subprocess.Popen(
+            [setting.binary, *setting.guest("hello"), "-accel", "soft", "-display", "none",
+             "-pidfile", "pid", "-serial", "unix:other,server=on,wait=off", "-qmp", address],
+            cwd=folder, stderr=subprocess.PIPE, text=True)
+        try:
+            expect("waiting for connection" in process.stderr.readline(), "it waits")
+            process.send_signal(number)
+            errors = process.communicate(timeout=TIMEOUT)[1]
+        finally:
+            process.kill()
+        expect(process.returncode == 0, f"status {process.returncode}: {errors}")
+        expect(errors.startswith(f"cloister: terminating on signal {int(number)} ") and
+               errors.count("\n") == 1, errors)
+        expect(not os.listdir(folder), f"left behind: {os.listdir(folder)}")
+
+
+def check_signal_before_the_first_client(setting):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        end_while_it_waits(setting, number, "unix:socket,server=on")
+    end_while_it_waits(setting, signal.SIGTERM, "tcp:127.0.0.1:0,server=on")
+
+
 def check_signal_while_the_guest_runs(setting):
     with setting.vm("-append", "step", *protected("guest-memfd", "64M")) as vm:
         vm.wait_for("step 0", TIMEOUT)
