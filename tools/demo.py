@@ -4,6 +4,7 @@
 On a terminal the guest's shell is yours; otherwise the demo types for you.
 """
 import argparse
+import contextlib
 import os
 import select
 import shlex
@@ -33,13 +34,30 @@ def wait_for_prompt(vm, timeout):
             return
 
 
+@contextlib.contextmanager
+def silent_terminal():
+    """Nobody types while the guest boots, but terminals answer what its shell asks them."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    stdin = sys.stdin.fileno()
+    saved = termios.tcgetattr(stdin)
+    silent = termios.tcgetattr(stdin)
+    silent[3] &= ~termios.ECHO
+    try:
+        termios.tcsetattr(stdin, termios.TCSADRAIN, silent)
+        yield
+    finally:
+        termios.tcsetattr(stdin, termios.TCSAFLUSH, saved)
+
+
 def show_map(vm):
     print("(monitor) info ramblock-attributes")
     print(vm.qmp.hmp("info ramblock-attributes"), flush=True)
 
 
 def interactive(vm):
-    """The user's terminal is the guest's console until the guest ends or Ctrl-]."""
+    """The user's terminal is the guest's console until the guest ends, or Ctrl-]: then False."""
     say("The shell is yours. `poweroff -f` ends it, Ctrl-] ends it at once.")
     stdin = sys.stdin.fileno()
     saved = termios.tcgetattr(stdin)
@@ -52,7 +70,7 @@ def interactive(vm):
                 data = os.read(stdin, 1024)
                 if not data or ESCAPE in data:
                     vm.qmp.command("quit")
-                    break
+                    return False
                 vm.process.stdin.write(data)
                 vm.process.stdin.flush()
             if vm.process.stdout in ready:
@@ -62,6 +80,7 @@ def interactive(vm):
                 os.write(sys.stdout.fileno(), data)
     finally:
         termios.tcsetattr(stdin, termios.TCSADRAIN, saved)
+    return True
 
 
 def boot_linux(arguments):
@@ -70,14 +89,16 @@ def boot_linux(arguments):
         "-smp", "2", "-kernel", arguments.kernel, "-append", "console=ttyS0"]
     if arguments.initrd:
         command += ["-initrd", arguments.initrd]
+    powered_off = True
     with Vm(arguments.binary, command, echo=sys.stdout, show_errors=True) as vm:
         print("$ " + shlex.join(vm.command), flush=True)
-        vm.wait_for(r"Linux version", arguments.timeout)
-        wait_for_prompt(vm, arguments.timeout)
+        with silent_terminal():
+            vm.wait_for(r"Linux version", arguments.timeout)
+            wait_for_prompt(vm, arguments.timeout)
         say("A shell. What of its memory the host can map (nothing):")
         show_map(vm)
         if sys.stdin.isatty() and sys.stdout.isatty():
-            interactive(vm)
+            powered_off = interactive(vm)
         else:
             start = len(vm.console)
             vm.type("uname -a; grep -m1 'model name' /proc/cpuinfo; cat /proc/uptime\n")
@@ -86,7 +107,7 @@ def boot_linux(arguments):
         status = vm.wait_end(arguments.timeout)
     if status != 0:
         raise VmError(f"cloister ended with status {status}")
-    say("The guest powered off, cloister ended with status 0")
+    say(f"{'The guest powered off' if powered_off else 'Ended'}, cloister ended with status 0")
 
 
 def share_pages(arguments):
@@ -97,7 +118,8 @@ def share_pages(arguments):
         print("$ " + shlex.join(vm.command), flush=True)
         seen = 0
         while True:
-            match = vm.wait_for(r"^step \d+.*\n|^PASS.*\n|^FAIL.*\n", arguments.timeout, seen)
+            match = vm.wait_for(r"^step \d+.*\nwaiting for a key\n|^PASS.*\n|^FAIL.*\n",
+                                arguments.timeout, seen)
             seen = match.end()
             if not match.group().startswith("step"):
                 break
