@@ -66,4 +66,4 @@ clean: ## remove build/
 	rm -rf $(BUILD) $(BUILD)-*
 
 help: ## this list
-	@sed -n 's/^\([a-z -]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z -]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 24
