@@ -90,7 +90,13 @@ static struct settings parse_options(int argc, char **argv)
     return settings;
 }
 
-/* Beside this program, as it is built; else where it is installed. */
+static bool preload_is_in(const char *folder, const char *below, char *ret, size_t size)
+{
+    return (size_t)snprintf(ret, size, "%s/%s%s", folder, below, LAUNCHER_PRELOAD) < size &&
+           !access(ret, R_OK);
+}
+
+/* Beside this program, as it is built; in its tree, as installed, wherever that was moved. */
 static void find_preload(char *ret, size_t size)
 {
     char self[PATH_MAX];
@@ -102,13 +108,12 @@ static void find_preload(char *ret, size_t size)
         slash = strrchr(self, '/');
         if (slash) {
             *slash = 0;
-            if ((size_t)snprintf(ret, size, "%s/%s", self, LAUNCHER_PRELOAD) < size &&
-                !access(ret, R_OK))
+            if (preload_is_in(self, "", ret, size) ||
+                preload_is_in(self, LAUNCHER_LIBDIR_BELOW, ret, size))
                 return;
         }
     }
-    if ((size_t)snprintf(ret, size, "%s/%s", LAUNCHER_LIBDIR, LAUNCHER_PRELOAD) < size &&
-        !access(ret, R_OK))
+    if (preload_is_in(LAUNCHER_LIBDIR, "", ret, size))
         return;
     fail(EXIT_OURS, "%s is neither beside this program nor in %s", LAUNCHER_PRELOAD,
          LAUNCHER_LIBDIR);

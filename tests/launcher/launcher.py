@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """`softkvm` as its users see it: programs on it, what it refuses, what it leaves alone.
 
-launcher.py BUILD, Test Anything Protocol.  Needs a C compiler for a program
+launcher.py BUILD BINDIR LIBDIR, Test Anything Protocol; the folders, below a prefix, are
+those that `make install` fills.  Needs a C compiler for a program
 without dynamic loader; that case is skipped without.
 """
 import os
@@ -15,6 +16,7 @@ import sys
 import tempfile
 
 BUILD = pathlib.Path(sys.argv[1]).resolve()
+INSTALLED = sys.argv[2:4]
 LAUNCHER = str(BUILD / 'softkvm')
 PROBE = str(BUILD / 'tests/launcher/launcher_probe')
 CASES = []
@@ -65,6 +67,19 @@ def kvm_memory_programs():
 @case
 def device():
     probe('device')
+
+
+@case
+def installed_tree_anywhere():
+    """As after `make install DESTDIR=...`: not where the prefix says."""
+    with tempfile.TemporaryDirectory() as folder:
+        bindir, libdir = (pathlib.Path(folder, name) for name in INSTALLED)
+        bindir.mkdir(parents=True)
+        libdir.mkdir(parents=True)
+        program = shutil.copy(LAUNCHER, bindir)
+        shutil.copy(BUILD / 'libsoftkvm-preload.so', libdir)
+        done = subprocess.run([program, PROBE, 'device'], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
 
 
 @case
