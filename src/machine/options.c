@@ -21,7 +21,7 @@ static const struct option_row option_rows[] = {
     { "enable-kvm", OPTION_CALL, NULL, "as -accel kvm", .set = option_set_accel },
     { "m", OPTION_CALL, "[size=]SIZE", "RAM, in MiB without a suffix (default 128M)",
       .set = option_set_memory },
-    { "smp", OPTION_CALL, "[cpus=]N[,sockets=N][,dies=N][,cores=N][,threads=N]",
+    { "smp", OPTION_CALL, "[cpus=]N[,maxcpus=N][,sockets=N][,dies=N][,cores=N][,threads=N]",
       "virtual CPUs, up to 64, cores of one socket", .set = option_set_smp },
     { "cpu", OPTION_CALL, "host|max", "all that this KVM offers, which is the default",
       .set = option_set_cpu },
