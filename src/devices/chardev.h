@@ -56,6 +56,8 @@ struct chardev_front {
  */
 struct chardev *chardev_new(const char *label, const char *text, GError **error);
 struct chardev *chardev_new_option(const char *option, GError **error);
+/* The back ends of chardev_new_option() and their properties, for a person. Caller frees. */
+char *chardev_help(void);
 struct chardev *chardev_find(const char *id);
 void chardev_free(struct chardev *chr);
 void chardev_free_all(void);            /* restores the terminal, removes sockets */

@@ -33,6 +33,24 @@ static const struct property common_properties[] = {
     { NULL },
 };
 
+static void help_row(GString *text, const char *name, const struct property *properties)
+{
+    g_string_append_printf(text, "  %s%s", name, properties ? ":" : "");
+    for (const struct property *p = properties; p && p->name; p++)
+        g_string_append_printf(text, " %s=<%s>", p->name, p->kind == PROP_BOOL ? "bool" : "string");
+    g_string_append_c(text, '\n');
+}
+
+char *chardev_help(void)
+{
+    GString *text = g_string_new("Available chardev backends:\n");
+
+    for (size_t i = 0; i < G_N_ELEMENTS(backends); i++)
+        help_row(text, backends[i]->name, backends[i]->properties);
+    help_row(text, "each of them", common_properties);
+    return g_string_free(text, FALSE);
+}
+
 void chardev_options_clear(struct chardev_options *options)
 {
     g_free(options->id);

@@ -2,6 +2,7 @@
 /* The options whose values have a form of their own. */
 #include "options.h"
 
+#include "chardev.h"
 #include "error.h"
 #include "kvm_uapi.h"
 #include "range.h"
@@ -363,6 +364,15 @@ OPTION_SETTER(option_set_object)
         return false;
     }
     g_ptr_array_add(cfg->objects, g_strdup(value));
+    return true;
+}
+
+OPTION_SETTER(option_set_chardev)
+{
+    if (strcmp(value, "help") == 0)
+        cfg->print = chardev_help();
+    else
+        g_ptr_array_add(cfg->chardevs, g_strdup(value));
     return true;
 }
 

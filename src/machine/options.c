@@ -32,8 +32,9 @@ static const struct option_row option_rows[] = {
       FIELD(kernel) },
     { "initrd", OPTION_STRING, "FILE", "initial RAM disk for the kernel", FIELD(initrd) },
     { "append", OPTION_STRING, "TEXT", "the kernel's command line", FIELD(append) },
-    { "chardev", OPTION_LIST, "BACKEND,id=ID[,PROP=VALUE,...]",
-      "a byte stream: stdio, socket, file, null, pty", FIELD(chardevs) },
+    { "chardev", OPTION_CALL, "BACKEND,id=ID[,PROP=VALUE,...]",
+      "a byte stream: stdio, socket, file, null, pty; -chardev help lists properties",
+      .set = option_set_chardev },
     { "serial", OPTION_CALL, "DEV",
       "where the next serial port goes: stdio, unix:PATH, tcp:HOST:PORT, file:PATH, null, "
       "chardev:ID, none; mon: before it adds the monitor", .set = option_set_serial },
@@ -126,9 +127,6 @@ static bool apply(struct machine_config *cfg, const struct option_row *row, cons
     case OPTION_STRING:
         g_free(*(char **)field);
         *(char **)field = g_strdup(value);
-        return true;
-    case OPTION_LIST:
-        g_ptr_array_add(*(GPtrArray **)field, g_strdup(value));
         return true;
     case OPTION_CALL:
         return row->set(cfg, row, value, error);

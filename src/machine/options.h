@@ -8,7 +8,6 @@
 enum option_kind {
     OPTION_FLAG,                /* sets a bool */
     OPTION_STRING,              /* char *, the last one counts */
-    OPTION_LIST,                /* GPtrArray of char * */
     OPTION_CALL,                /* set() */
     OPTION_ONLY,                /* nothing to do, and only the value in `only` is right */
     OPTION_REFUSED,             /* help says why and what to do instead */
@@ -38,6 +37,7 @@ OPTION_SETTER(option_set_memory);
 OPTION_SETTER(option_set_smp);
 OPTION_SETTER(option_set_cpu);
 OPTION_SETTER(option_set_object);
+OPTION_SETTER(option_set_chardev);
 OPTION_SETTER(option_set_serial);
 OPTION_SETTER(option_set_monitor);
 OPTION_SETTER(option_set_mon);

@@ -186,6 +186,7 @@ static void test_help_prints_and_does_nothing_else(void **state)
         { "-help", "-kernel" }, { "-version", "cloister version" }, { "-M help", "q35" },
         { "-machine q35,help", "kvm-type=<default|sw-protected-vm>" }, { "-accel help", "soft" },
         { "-object help", "memory-backend-guest-memfd" },
+        { "-chardev help", "socket: path=<string>" },
         { "-object memory-backend-ram,help", "size" },
         { "-trace help", "kvm_memory_fault" }, { "-cpu help", "host" }, { "-d help", "trace:" },
     };
