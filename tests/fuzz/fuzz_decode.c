@@ -161,6 +161,26 @@ static bool is_row(const struct step *s, const char *name)
     return s->length && s->insn.row < nr_opcodes && strcmp(opcodes[s->insn.row].name, name) == 0;
 }
 
+/*
+ * A string instruction that repeats over its own bytes, or comes from a device that
+ * answers otherwise each time: what is left of it after a stop is another
+ * instruction, where an undisturbed run finishes the old one.  The manual promises
+ * neither.
+ */
+static bool became_another(struct fuzz_machine *m, const struct step *s)
+{
+    struct step again;
+
+    if (m->cpu->regs[REG_RIP] != s->before.rip)
+        return false;
+    if (!s->length)
+        return true;
+    if (s->insn.row >= nr_opcodes || !(opcodes[s->insn.row].attrs & STRING))
+        return false;
+    step_fetch(m, &again);
+    return again.avail < s->length || memcmp(again.bytes, s->bytes, s->length) != 0;
+}
+
 /* An instruction that just goes on to the next one, and did so without an event. */
 static void check_completed(struct fuzz_machine *m, const struct step *s)
 {
@@ -208,6 +228,7 @@ static enum cpu_status run_steps(struct fuzz_machine *m)
         m->access = 0;
         status = cpu_run(cpu);
         CHECK(status > CPU_FAULT);
+        m->unrepeatable |= became_another(m, &last);
         if (status == CPU_EXIT_DEBUG)
             check_completed(m, &last);
         else if (status == CPU_EXIT_SHUTDOWN && cpu->idt.limit == 0)
