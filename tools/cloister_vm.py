@@ -147,7 +147,7 @@ class Vm:
                 if match:
                     return match
                 raise VmError(f"cloister ended (status {self.process.wait()}) before "
-                              f"'{pattern}':\n{self.console[-2000:]}\n{self.errors()}")
+                              f"'{pattern}'\n{self.console[-2000:]}\n{self.errors()}")
 
     def type(self, text):
         self.process.stdin.write(text.encode())

@@ -15,7 +15,8 @@ import tty
 
 from cloister_vm import Vm, VmError, protected
 
-PROMPT = r"^[^\n]{0,80}[#$>] ?\Z"      # of any shell, where the console ends
+PROMPT = r"^[^\n]{0,80}(?:[#$>]|login:) ?\Z"     # of any shell, where the console ends
+PANIC = r"^.*(Kernel panic - .*)\n"
 ESCAPE = b"\x1d"                # Ctrl-], as in telnet
 
 
@@ -26,7 +27,11 @@ def say(text):
 def wait_for_prompt(vm, timeout):
     """A prompt after which the guest stays silent: a line half printed may look like one."""
     while True:
-        seen = vm.wait_for(PROMPT, timeout).end()
+        match = vm.wait_for(f"{PANIC}|{PROMPT}", timeout)
+        if match.group(1):
+            hint = "" if "-initrd" in vm.command else " (it was given no initrd: INITRD=FILE)"
+            raise VmError(match.group(1) + hint)
+        seen = match.end()
         quiet_until = time.monotonic() + 1.5
         while time.monotonic() < quiet_until and len(vm.console) == seen:
             vm.pump(0.1)
@@ -146,8 +151,11 @@ def main():
         boot_linux(arguments)
         share_pages(arguments)
     except VmError as error:
-        print(f"\ndemo: {error}", file=sys.stderr)
+        print(f"\ndemo: {str(error).rstrip()}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\ndemo: interrupted", file=sys.stderr)
+        return 130
     say("Done. README.md says where to go from here.")
     return 0
 
