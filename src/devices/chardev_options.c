@@ -131,7 +131,8 @@ bool chardev_parse_legacy(const char *text, const struct chardev_backend **backe
     g_autoptr(GPtrArray) list = NULL;
 
     if (!form) {
-        error_set(error, "'%s' is not a valid char driver", text);
+        error_set(error, "'%s' is not a valid char driver: stdio, unix:PATH, tcp:[HOST]:PORT, "
+                  "file:PATH, pty, null, chardev:ID", text);
         return false;
     }
     /* Spelt out as the first option, an address may hold a '='. */
@@ -171,7 +172,8 @@ bool chardev_parse_option(const char *text, const struct chardev_backend **backe
             *backend = backends[i];
     }
     if (!*backend) {
-        error_set(error, "'%s' is not a valid char driver name", first->value);
+        error_set(error, "'%s' is not a valid char driver name: -chardev help lists them",
+                  first->value);
         return false;
     }
     g_ptr_array_remove_index(list, 0);
