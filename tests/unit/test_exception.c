@@ -447,6 +447,21 @@ static void test_refused_access_keeps_the_event(void **state)
     assert_int_equal(m->mmio.data, CODE);
 }
 
+/* Gates that come from a device: what answered for one event is not kept for the next. */
+static void test_accesses_of_one_event_end_with_it(void **state)
+{
+    struct flat_machine *m = *state;
+    struct cpu *cpu = m->cpu;
+
+    enter(m, FLAT_32, 0);
+    cpu->idt.base = 0xfee00000;
+    raise_event(cpu, VECTOR_UD, false, 0);
+    m->nr_done = 0;
+    /* #UD, then #GP and #DF for gates of zeros. */
+    assert_int_equal(exception_deliver(cpu), CPU_EXIT_SHUTDOWN);
+    assert_int_equal(m->nr_done, 3);
+}
+
 static void test_conforming_handler_keeps_the_level(void **state)
 {
     struct flat_machine *m = *state;
@@ -574,6 +589,7 @@ int main(void)
         TEST(test_page_fault_on_the_way),
         TEST(test_fault_records),
         TEST(test_refused_access_keeps_the_event),
+        TEST(test_accesses_of_one_event_end_with_it),
         TEST(test_conforming_handler_keeps_the_level),
         TEST(test_vm86_round_trip),
         TEST(test_iret_faults_change_nothing),

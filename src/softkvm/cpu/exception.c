@@ -306,6 +306,18 @@ static bool combine(struct cpu *cpu)
     return true;
 }
 
+/*
+ * What was delivered, or became another event, isn't started anew: its accesses to
+ * devices must not answer for those of what comes next.
+ */
+static void accesses_done(struct cpu *cpu)
+{
+    if (!(cpu->attention & ATTENTION_ACCESS))
+        return;
+    cpu->attention &= ~ATTENTION_ACCESS;
+    cpu->ops->access_done(cpu->opaque);
+}
+
 enum cpu_status exception_deliver(struct cpu *cpu)
 {
     while (cpu->event.pending) {
@@ -321,6 +333,8 @@ enum cpu_status exception_deliver(struct cpu *cpu)
         /* A task gate may leave another event pending: the new task's fault. */
         cpu->event.pending = false;
         status = interrupt_deliver(cpu, &d);
+        if (status != CPU_EXIT_ACCESS)
+            accesses_done(cpu);
         if (status == CPU_OK || status == CPU_BREAK) {
             cpu->interrupt_shadow = false;
             cpu->nmi_masked |= d.vector == VECTOR_NMI && !d.soft;
