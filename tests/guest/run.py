@@ -112,6 +112,11 @@ def run_section(arguments, section):
         start = time.monotonic()
         skip = skip_reason(regime)
         wrong = None if skip else run(arguments, section, regime)
+        if wrong and regime == "kernel":
+            # The host's KVM may be nested or paravirtual itself: one in hundreds of runs
+            # saw its TSC-deadline timer wrong. A fault of ours fails twice.
+            print(f"{section.name} {regime}: FAILED, once more\n{wrong}", flush=True)
+            wrong = run(arguments, section, regime)
         result = "skipped" if skip else "FAILED" if wrong else "ok"
         print(f"{section.name} {regime}: {result} ({time.monotonic() - start:.1f} s)", flush=True)
         if skip or wrong:
