@@ -27,6 +27,7 @@ struct flat_machine {
     uint32_t *code;             /* a word a page */
     uint64_t rom;               /* gpa of a read-only page, or 0 */
     unsigned refuse;            /* so many mmio(), pio() and map_page() calls leave cpu_run() */
+    unsigned refuse_after;      /* ... once so many went well */
     uint64_t mmio_value, pio_value, tsc, tpr;
     struct flat_access mmio, pio;       /* the last one of each */
     unsigned nr_mmio, nr_pio, nr_done, nr_mapped;
@@ -36,6 +37,10 @@ static inline bool flat_refuses(struct flat_machine *m)
 {
     if (!m->refuse)
         return false;
+    if (m->refuse_after) {
+        m->refuse_after--;
+        return false;
+    }
     m->refuse--;
     return true;
 }

@@ -337,6 +337,31 @@ static void test_32bit(void **state)
     assert_int_equal(value, 44);
 }
 
+/* RAM, then a device that can't answer yet: the instruction starts anew, on unchanged RAM. */
+static void test_crossing_into_a_device(void **state)
+{
+    struct flat_machine *m = *state;
+    struct cpu *cpu = m->cpu;
+    enum cpu_status status = CPU_EXIT_ACCESS;
+
+    enter_long(m);
+    map_long(m, 0, P | W);
+    flat_write64(m, LEVEL1 + 8, 0xfee00000 | P | W);
+    flat_write64(m, DATA + 0xff8, 0);
+    /* Wherever it is: the tables, the two pages, the device itself. */
+    for (unsigned after = 0; status != CPU_OK; after++) {
+        cpu_flush_gpa(cpu, 0, UINT64_MAX);
+        m->refuse_after = after;
+        m->refuse = 1;
+        status = mmu_write64(cpu, 0x400ffb, 0x1122334455667788);
+        assert_true(status == CPU_OK || status == CPU_EXIT_ACCESS);
+        if (status != CPU_OK)
+            assert_int_equal(flat_read64(m, DATA + 0xff8), 0);
+    }
+    assert_int_equal(flat_read64(m, DATA + 0xff8), 0x4455667788000000);
+    assert_int_equal(m->mmio.data, 0x112233);
+}
+
 static void test_page_crossing(void **state)
 {
     struct flat_machine *m = *state;
@@ -617,6 +642,7 @@ int main(void)
         TEST(test_pae),
         TEST(test_32bit),
         TEST(test_page_crossing),
+        TEST(test_crossing_into_a_device),
         TEST(test_mmio),
         TEST(test_flushes),
         TEST(test_flush_gpa_only_that_range),

@@ -308,14 +308,19 @@ enum cpu_status mmu_access(struct cpu *cpu, unsigned mmu_index, uint64_t addr, v
                            unsigned size, enum cpu_access access)
 {
     unsigned first = in_page(addr, size);
-    struct place places[2];
+    const unsigned sizes[2] = { first, size - first };
+    uint8_t *const parts[2] = { data, (uint8_t *)data + first };
+    struct place places[2] = { { 0 }, { 0 } };
     enum cpu_status status = resolve_all(cpu, mmu_index, addr, size, access, places);
+    /* A device may send the instruction back to its start: RAM is not written before it. */
+    bool device_first = first < size && places[0].host && !places[1].host;
 
-    if (status != CPU_OK)
-        return status;
-    status = access_place(cpu, &places[0], data, first, access);
-    if (status == CPU_OK && first < size)
-        status = access_place(cpu, &places[1], (uint8_t *)data + first, size - first, access);
+    for (unsigned i = 0; i < 2 && status == CPU_OK; i++) {
+        unsigned n = i ^ device_first;
+
+        if (sizes[n])
+            status = access_place(cpu, &places[n], parts[n], sizes[n], access);
+    }
     if (status == CPU_OK && cpu->debug_data)
         debug_data_access(cpu, addr, size, access);
     return status;
