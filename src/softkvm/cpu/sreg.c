@@ -276,6 +276,19 @@ static enum cpu_status look(struct cpu *cpu, uint16_t selector, uint64_t *descri
 #define LAR_TYPES (LSL_TYPES | TYPE(DESC_CALL))
 #define LAR_TYPES_LEGACY (LSL_TYPES_LEGACY | TYPE(DESC_CALL16) | TYPE(DESC_TASK) | TYPE(DESC_CALL))
 
+/* The same for the selector that the instruction's operand holds. */
+static enum cpu_status look_operand(struct cpu *cpu, const struct insn *insn,
+                                    uint64_t *descriptor, struct cpu_segment *s, bool *visible)
+{
+    enum cpu_status status;
+    uint16_t selector;
+
+    if (!has_selectors(cpu))
+        return raise_fault(cpu, VECTOR_UD);
+    status = read_rm16(cpu, insn, &selector);
+    return status == CPU_OK ? look(cpu, selector, descriptor, s, visible) : status;
+}
+
 static enum cpu_status lar_lsl(struct cpu *cpu, const struct insn *insn, bool lsl)
 {
     uint32_t types = lsl ? (cpu->long_mode ? LSL_TYPES : LSL_TYPES_LEGACY)
@@ -283,14 +296,9 @@ static enum cpu_status lar_lsl(struct cpu *cpu, const struct insn *insn, bool ls
     struct cpu_segment s;
     enum cpu_status status;
     uint64_t descriptor;
-    uint16_t selector;
     bool visible;
 
-    if (!has_selectors(cpu))
-        return raise_fault(cpu, VECTOR_UD);
-    status = read_rm16(cpu, insn, &selector);
-    if (status == CPU_OK)
-        status = look(cpu, selector, &descriptor, &s, &visible);
+    status = look_operand(cpu, insn, &descriptor, &s, &visible);
     if (status != CPU_OK)
         return status;
     if (visible && !(s.ar & SEG_AR_S))
@@ -316,14 +324,9 @@ static enum cpu_status verify(struct cpu *cpu, const struct insn *insn, bool wri
     struct cpu_segment s;
     enum cpu_status status;
     uint64_t descriptor;
-    uint16_t selector;
     bool visible;
 
-    if (!has_selectors(cpu))
-        return raise_fault(cpu, VECTOR_UD);
-    status = read_rm16(cpu, insn, &selector);
-    if (status == CPU_OK)
-        status = look(cpu, selector, &descriptor, &s, &visible);
+    status = look_operand(cpu, insn, &descriptor, &s, &visible);
     if (status != CPU_OK)
         return status;
     if (visible && !(s.ar & SEG_AR_S))
