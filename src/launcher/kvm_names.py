@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Tables of names from the kernel's header and from what this project adds to it.
 
-kvm_names.py COMPILER HEADER: C on standard output.  Ioctls of other
+kvm_names.py HEADER COMPILER...: C on standard output.  Ioctls of other
 architectures have structures that are not there: those names are left out.
 """
 import re
@@ -19,11 +19,11 @@ OTHERS = re.compile(r'KVM_(CAP_)?(S390|PPC|ARM|MIPS|RISCV|ALLOCATE_RMA|ARCH|'
 
 
 def main():
-    compiler, header = sys.argv[1:3]
-    macros = subprocess.run([compiler, '-E', '-dM', '-include', header, '-x', 'c', '/dev/null'],
+    header, compiler = sys.argv[1], sys.argv[2:]
+    macros = subprocess.run([*compiler, '-E', '-dM', '-include', header, '-x', 'c', '/dev/null'],
                             stdout=subprocess.PIPE, check=True, text=True).stdout
     definitions = re.findall(r'^#define (\w+) (.*)$', macros, re.M)
-    types = subprocess.run([compiler, '-E', '-P', '-include', header, '-x', 'c', '/dev/null'],
+    types = subprocess.run([*compiler, '-E', '-P', '-include', header, '-x', 'c', '/dev/null'],
                            stdout=subprocess.PIPE, check=True, text=True).stdout
     print('/* Made by kvm_names.py. */')
     print('#include "kvm_names.h"\n\n#include "kvm_uapi.h"\n\n#include <sys/ioctl.h>\n')
