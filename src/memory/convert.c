@@ -114,11 +114,16 @@ static int reserve_record(struct conversion *conv)
     for (guint i = 0; i < conv->parts->len && !ret; i++) {
         const struct part *part = part_at(conv, i);
 
-        ret = attr_map_reserve(part->block->private_pages, part->offset / GUEST_PAGE_SIZE,
-                               part->size / GUEST_PAGE_SIZE);
+        ret = attr_map_reserve(part->block->private_pages);
         conv->bad_gpa = part->gpa;
     }
     return ret;
+}
+
+static void unreserve_record(struct conversion *conv)
+{
+    for (guint i = 0; i < conv->parts->len; i++)
+        attr_map_unreserve(part_at(conv, i)->block->private_pages);
 }
 
 static void record(struct ram_block *block, uint64_t offset, uint64_t size, bool private_)
@@ -126,9 +131,8 @@ static void record(struct ram_block *block, uint64_t offset, uint64_t size, bool
     int ret = attr_map_set(block->private_pages, offset / GUEST_PAGE_SIZE, size / GUEST_PAGE_SIZE,
                            private_);
 
-    /* A map that disagrees with KVM would let a device touch private pages. */
-    if (ret)
-        g_error("out of memory while recording the attributes of '%s'", block->name);
+    /* A map that disagrees with KVM would let a device touch private pages; it is reserved for. */
+    g_assert(ret == 0);
 }
 
 /* Part i - 1 down to 0 back to what they were, run by run; what KVM refuses is recorded. */
@@ -264,6 +268,7 @@ static int run_conversion(struct conversion *conv, uint64_t gpa, uint64_t size)
             ret = conv->private_ ? make_private(conv) : make_shared(conv);
         if (!ret)
             finish(conv);
+        unreserve_record(conv);
     }
     return ret;
 }

@@ -46,8 +46,9 @@ struct attr_map {
     entry_t root;
     unsigned top;                       /* level of the node below root; 0: a leaf */
     struct spare *spares[MAX_LEVELS];
-    uint8_t nr_spares[MAX_LEVELS];
+    unsigned nr_spares[MAX_LEVELS];
     unsigned total_spares;
+    unsigned reserved;                  /* sets that the spares are kept for */
 };
 
 static inline bool is_uniform(entry_t entry)
@@ -458,10 +459,8 @@ int attr_map_set(struct attr_map *map, uint64_t first, uint64_t count, bool valu
     uint64_t changed;
     int ret = 0;
 
-    if (!count || set_in_leaf(map, first, count, value)) {
-        spares_trim(map);
+    if (!count || set_in_leaf(map, first, count, value))
         return 0;
-    }
     needs_of_boundary(map, first, value, need);
     needs_of_boundary(map, first + count, value, need);
     for (unsigned level = 0; level <= map->top && !ret; level++)
@@ -470,20 +469,31 @@ int attr_map_set(struct attr_map *map, uint64_t first, uint64_t count, bool valu
         changed = entry_set(map, &map->root, map->top, 0, first, first + count, value);
         map->trues += value ? changed : -changed;
     }
-    spares_trim(map);
+    if (!map->reserved)
+        spares_trim(map);
     return ret;
 }
 
-int attr_map_reserve(struct attr_map *map, uint64_t first, uint64_t count)
+/* Whatever the range: two boundaries, each at most one node a level, and one root. */
+int attr_map_reserve(struct attr_map *map)
 {
-    /* Whatever the range: two boundaries, each at most one node a level. */
-    for (unsigned level = 0; level <= map->top && count; level++) {
-        int ret = spares_fill(map, level, level == map->top ? 1 : 2);
+    unsigned sets = map->reserved + 1;
+
+    for (unsigned level = 0; level <= map->top; level++) {
+        int ret = spares_fill(map, level, level == map->top ? sets : 2 * sets);
 
         if (ret) {
-            spares_trim(map);
+            if (!map->reserved)
+                spares_trim(map);
             return ret;
         }
     }
+    map->reserved = sets;
     return 0;
+}
+
+void attr_map_unreserve(struct attr_map *map)
+{
+    map->reserved = 0;
+    spares_trim(map);
 }

@@ -34,18 +34,19 @@ bool attr_map_run(const struct attr_map *map, uint64_t first, uint64_t *ret_star
 /* Every page of [first, first + count) has the value. */
 bool attr_map_all(const struct attr_map *map, uint64_t first, uint64_t count, bool value);
 
-/*
- * Set [first, first + count). 0; -ENOMEM with nothing changed. The first set
- * after attr_map_reserve(), of any part of the reserved range to either value,
- * can't fail.
- */
+/* Set [first, first + count). 0; -ENOMEM with nothing changed. */
 int attr_map_set(struct attr_map *map, uint64_t first, uint64_t count, bool value);
 
 /*
- * Allocate whatever one attr_map_set() within the range may need, so that who
- * changes two records at once can do the fallible one first. 0; -ENOMEM.
+ * For who changes two records at once, and does the fallible one first: allocate
+ * whatever one attr_map_set() may need, of any range to either value, which then
+ * can't fail.  Calls add up, and what they allocated is kept until
+ * attr_map_unreserve(), which must follow.  Instead of one set there may be
+ * several within its range, to the same value, of maximal runs of the other
+ * value (cut at the range's ends).  0; -ENOMEM with nothing changed.
  */
-int attr_map_reserve(struct attr_map *map, uint64_t first, uint64_t count);
+int attr_map_reserve(struct attr_map *map);
+void attr_map_unreserve(struct attr_map *map);
 
 /* Pages with value true; kept, not counted. */
 uint64_t attr_map_count(const struct attr_map *map);

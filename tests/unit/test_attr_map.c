@@ -192,11 +192,63 @@ static void test_set_after_reserve_needs_no_memory(void **state)
 
         for (int j = 0; j < i % 5; j++)
             assert_int_equal(attr_map_set(map, (uint64_t)rand() % pages, 1, !(i & 1)), 0);
-        assert_int_equal(attr_map_reserve(map, 0, pages), 0);
+        assert_int_equal(attr_map_reserve(map), 0);
         allocations_left = 0;
         assert_int_equal(attr_map_set(map, first, count, !(i & 1)), 0);
         allocations_left = -1;
         assert_true(attr_map_all(map, first, count, !(i & 1)));
+        attr_map_unreserve(map);
+        attr_map_free(map);
+    }
+}
+
+static void test_reservations_add_up(void **state)
+{
+    uint64_t pages = 1 << 23, empty;
+    struct attr_map *map = attr_map_new(pages, false);
+
+    empty = attr_map_memory(map);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(attr_map_reserve(map), 0);
+    allocations_left = 0;
+    assert_int_equal(attr_map_reserve(map), -ENOMEM);
+    for (uint64_t i = 0; i < 3; i++)
+        assert_int_equal(attr_map_set(map, i * 3000000 + 5, 1000000, true), 0);
+    allocations_left = -1;
+    attr_map_unreserve(map);
+    assert_int_equal(attr_map_count(map), 3000000);
+    assert_int_equal(attr_map_set(map, 0, pages, false), 0);
+    assert_int_equal(attr_map_memory(map), empty);
+    attr_map_free(map);
+}
+
+/* One reservation is enough for each of a range's runs alone. */
+static void test_runs_of_a_reserved_range(void **state)
+{
+    uint64_t pages = 1 << 22, first = 1000, count = 3000000, end;
+
+    srand(3);
+    for (int i = 0; i < 100; i++) {
+        struct attr_map *map = attr_map_new(pages, false);
+
+        for (int j = 0; j < 40; j++) {
+            uint64_t at = (uint64_t)rand() % (pages - 9000);
+
+            at &= rand() % 2 ? ~4095ULL : ~0ULL;
+            assert_int_equal(attr_map_set(map, at, 1 + (uint64_t)rand() % 9000, rand() % 3), 0);
+        }
+        assert_int_equal(attr_map_reserve(map), 0);
+        allocations_left = 0;
+        for (uint64_t page = first; page < first + count; page = end) {
+            bool value = attr_map_run(map, page, NULL, &end);
+
+            end = end < first + count ? end : first + count;
+            if (!value)
+                assert_int_equal(attr_map_set(map, page, end - page, true), 0);
+        }
+        allocations_left = -1;
+        attr_map_unreserve(map);
+        assert_true(attr_map_all(map, first, count, true));
         attr_map_free(map);
     }
 }
@@ -211,6 +263,8 @@ int main(void)
         cmocka_unit_test(test_every_second_page_is_no_larger_than_a_bitmap),
         cmocka_unit_test(test_no_memory_changes_nothing),
         cmocka_unit_test(test_set_after_reserve_needs_no_memory),
+        cmocka_unit_test(test_reservations_add_up),
+        cmocka_unit_test(test_runs_of_a_reserved_range),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -401,6 +401,51 @@ static void test_rollback_fails(void **state)
     check_all();
 }
 
+/* The linker sends malloc() here, GLib's apart: after so many, there is no memory. */
+static int allocations_left = -1;
+
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+
+void *__wrap_malloc(size_t size)
+{
+    if (allocations_left == 0)
+        return NULL;
+    if (allocations_left > 0)
+        allocations_left--;
+    return __real_malloc(size);
+}
+
+/* Over the hole below 4 GiB: two parts of one block, each of which must be recorded. */
+static void test_no_memory_over_the_hole(void **state)
+{
+    enum { BIG_PAGES = 20000, BELOW = 10000 };
+    const uint64_t at = 1 * GIB, first = at + 5003 * PAGE, end = HIGH_GPA + 3001 * PAGE;
+    g_autoptr(GError) error = NULL;
+    struct ram_block *big;
+    int ret = -ENOMEM, tries = 0;
+
+    memory_listener_remove(mem, &watchers[0].listener);
+    memory_listener_remove(mem, &watchers[1].listener);
+    vm->driver = &fake_driver;          /* the picture has no room for it */
+    assert_true(object_add_option("memory-backend-ram,id=big,size=80000K,private=on", &error));
+    big = ram_block_new(mem, memory_backend_find("big"), &error);
+    assert_non_null(big);
+    assert_true(memory_map(mem, big, 0, at, BELOW * PAGE, &error));
+    assert_true(memory_map(mem, big, BELOW * PAGE, HIGH_GPA, (BIG_PAGES - BELOW) * PAGE, &error));
+    assert_int_equal(memory_convert(mem, at, BELOW * PAGE, true, NULL), 0);
+    assert_int_equal(memory_convert(mem, HIGH_GPA, BELOW * PAGE, true, NULL), 0);
+    for (; ret; tries++) {
+        allocations_left = tries;
+        ret = memory_convert(mem, first, end - first, false, NULL);
+        allocations_left = -1;
+        assert_int_equal(ret, ret ? -ENOMEM : 0);
+        assert_int_equal(attr_map_count(big->private_pages), ret ? BIG_PAGES : BIG_PAGES - 7998);
+    }
+    assert_true(tries > 2);
+    assert_int_equal(fake_count(KVM_SET_MEMORY_ATTRIBUTES, 0), 4);
+}
+
 static void test_listener_life(void **state)
 {
     struct watcher late = {
@@ -495,6 +540,7 @@ int main(void)
         TEST_IN_PLACE(test_mixture_converts_only_what_differs),
         TEST(test_listener_refuses),
         TEST(test_rollback_fails),
+        TEST(test_no_memory_over_the_hole),
         TEST(test_listener_life),
         TEST(test_query),
         TEST(test_queries_are_consistent),
