@@ -101,11 +101,9 @@ static uint64_t do_fpu(uint64_t unused)
 
 static void set_task_switched(bool on)
 {
-    uint64_t cr0;
+    uint64_t cr0 = read_cr0();
 
-    __asm__ volatile("mov %%cr0, %0" : "=r"(cr0));
-    cr0 = on ? cr0 | 8 : cr0 & ~8ULL;
-    __asm__ volatile("mov %0, %%cr0" : : "r"(cr0));
+    write_cr0(on ? cr0 | 8 : cr0 & ~8ULL);
 }
 
 static bool raised(uint8_t vector, uint64_t error)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The smallest guest: a banner, what the loader says, and off. Exits by IN and OUT only. */
+/* The smallest guest: a banner, what the loader says, and off. */
 #include "guest.h"
 
 void guest_main(void)

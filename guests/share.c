@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A guest that shares pages and takes them back.  All its memory is private at
- * first.  Step by step it converts parts of a window of 64 pages, fills every
+ * A guest that shares pages and takes them back.  All its memory but exits.S is
+ * private at first.  Step by step it converts parts of a window of 64 pages, fills every
  * page anew and checks at each step that what it didn't convert kept its contents.
  *
  * With `step` on the command line it waits for a byte on the console after each

@@ -32,7 +32,7 @@ uint32_t apic_read(unsigned offset)
 {
     if (use_x2apic)
         return (uint32_t)rdmsr(MSR_X2APIC + offset / 16);
-    return *(volatile uint32_t *)(APIC_ADDRESS + offset);
+    return mmio_read(APIC_ADDRESS + offset);
 }
 
 void apic_write(unsigned offset, uint32_t value)
@@ -40,7 +40,7 @@ void apic_write(unsigned offset, uint32_t value)
     if (use_x2apic)
         wrmsr(MSR_X2APIC + offset / 16, value);
     else
-        *(volatile uint32_t *)(APIC_ADDRESS + offset) = value;
+        mmio_write(APIC_ADDRESS + offset, value);
 }
 
 uint32_t apic_id(void)
@@ -62,14 +62,14 @@ void apic_ipi(uint32_t dest, uint32_t command)
 
 void ioapic_write(uint32_t base, unsigned index, uint32_t value)
 {
-    *(volatile uint32_t *)(uintptr_t)base = index;
-    *(volatile uint32_t *)(uintptr_t)(base + 0x10) = value;
+    mmio_write(base, index);
+    mmio_write(base + 0x10, value);
 }
 
 uint32_t ioapic_read(uint32_t base, unsigned index)
 {
-    *(volatile uint32_t *)(uintptr_t)base = index;
-    return *(volatile uint32_t *)(uintptr_t)(base + 0x10);
+    mmio_write(base, index);
+    return mmio_read(base + 0x10);
 }
 
 void pic_init(uint8_t base_vector, uint16_t mask)

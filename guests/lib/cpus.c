@@ -24,6 +24,7 @@ unsigned start_cpus(const struct board_info *board, void (*fn)(unsigned number))
     unsigned others = 0;
 
     ap_function = fn;
+    share_page(TRAMPOLINE);     /* it writes CR0 */
     memcpy((void *)(uintptr_t)TRAMPOLINE, trampoline, (size_t)(trampoline_end - trampoline));
     for (unsigned n = 0; n < board->cpu_count; n++) {
         if (board->apic_ids[n] == self)

@@ -6,9 +6,9 @@
  * A guest is one C file with guest_main().  It prints what it finds, one line a
  * check, and ends with "PASS" or "FAIL"; then the machine is powered off.
  *
- * Where a guest is to run in private memory on a KVM that can't decode the
- * instructions there, it exits by IN and OUT only; CPUID, RDMSR and WRMSR (two
- * bytes, as KVM then assumes) and hypercall() work too, HLT and MMIO don't.
+ * A KVM may be unable to read instructions in private memory: then code there
+ * exits by IN and OUT only; CPUID, RDMSR and WRMSR (two bytes, as KVM then
+ * assumes) and hypercall() work too.  All others are in exits.S, which is shared.
  */
 #ifndef GUEST_H
 #define GUEST_H
@@ -109,11 +109,21 @@ void pic_init(uint8_t base_vector, uint16_t mask);
 /* smp.c of the library: wake the others; each calls fn with its number from 1 on. */
 unsigned start_cpus(const struct board_info *board, void (*fn)(unsigned number));
 
+/* exits.S */
+uint32_t mmio_read(uint64_t address);
+void mmio_write(uint64_t address, uint32_t value);
+uint64_t read_cr0(void);
+void write_cr0(uint64_t value);
+/* Sleep until an interrupt has been served; no wake-up is lost between the two. */
+void wait_for_interrupt(void);
+
 /* hypercall.c: KVM's, by VMCALL or VMMCALL as the processor's vendor has it. */
 enum { HC_VAPIC_POLL_IRQ = 1, HC_KICK_CPU = 5, HC_MAP_GPA_RANGE = 12 };
 enum { MAP_GPA_SHARED = 0, MAP_GPA_PRIVATE = 1 << 4 };
 int64_t hypercall(uint64_t nr, uint64_t a0, uint64_t a1, uint64_t a2);
 bool processor_is_amd(void);
+/* In a VM with private memory: a page for code that KVM must read; its contents are lost. */
+void share_page(uint64_t address);
 
 static inline void out8(uint16_t port, uint8_t value)
 {
@@ -174,12 +184,6 @@ static inline void interrupts_on(void)
 static inline void interrupts_off(void)
 {
     __asm__ volatile("cli" : : : "memory");
-}
-
-/* Sleep until an interrupt has been served; no wake-up is lost between the two. */
-static inline void wait_for_interrupt(void)
-{
-    __asm__ volatile("sti; hlt; cli" : : : "memory");
 }
 
 static inline void flush_page(uint64_t address)

@@ -5,6 +5,8 @@
  */
 #include "guest.h"
 
+enum { CPUID_KVM_FEATURES = 0x40000001, FEATURE_MAP_GPA_RANGE = 1 << 16 };
+
 bool processor_is_amd(void)
 {
     uint32_t regs[4];
@@ -42,4 +44,13 @@ static int64_t vmcall(uint64_t nr, uint64_t a0, uint64_t a1, uint64_t a2)
 int64_t hypercall(uint64_t nr, uint64_t a0, uint64_t a1, uint64_t a2)
 {
     return processor_is_amd() ? vmmcall(nr, a0, a1, a2) : vmcall(nr, a0, a1, a2);
+}
+
+void share_page(uint64_t address)
+{
+    uint32_t regs[4];
+
+    cpuid(CPUID_KVM_FEATURES, 0, regs);
+    if (regs[0] & FEATURE_MAP_GPA_RANGE)
+        hypercall(HC_MAP_GPA_RANGE, address, 1, MAP_GPA_SHARED);
 }

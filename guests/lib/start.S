@@ -4,17 +4,8 @@
  * from a startup IPI (real mode) to C in long mode.
  * Source: Xen docs/misc/pvh.pandoc for the entry; SDM vol. 3, 10.8.5 for IA-32e mode.
  */
-#define CR0_PE          0x1
-#define CR0_MP          0x2
-#define CR0_NE          0x20
-#define CR0_WP          0x10000
-#define CR0_PG          0x80000000
-#define CR4_PAE         0x20
-#define CR4_OSFXSR      0x200
-#define CR4_OSXMMEXCPT  0x400
-#define MSR_EFER        0xc0000080
-#define EFER_LME        0x100
-#define EFER_NXE        0x800
+#include "registers.h"
+
 #define PT_ENTRY        0x7             /* present, writable, user */
 #define PT_LARGE        0x80
 #define TRAMPOLINE      0x8000
@@ -33,6 +24,7 @@ pvh_entry:
     cld
     movl %ebx, start_info_address
     movl $boot_stack_top, %esp
+    call show_exits
 
     /* Identity map of 4 GiB in pages of 2 MiB. */
     movl $(page_pdpt + PT_ENTRY), page_pml4
@@ -53,21 +45,6 @@ pvh_entry:
 
     call enter_long_mode
     ljmp $0x18, $start64
-
-/* Returns in 32-bit compatibility mode: the caller's far jump makes it 64. */
-enter_long_mode:
-    movl $(CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT), %eax
-    movl %eax, %cr4
-    movl $page_pml4, %eax
-    movl %eax, %cr3
-    movl $MSR_EFER, %ecx
-    rdmsr
-    orl $(EFER_LME | EFER_NXE), %eax
-    wrmsr
-    movl $(CR0_PG | CR0_WP | CR0_NE | CR0_MP | CR0_PE), %eax
-    movl %eax, %cr0
-    lgdt gdt_pointer
-    ret
 
 ap_start32:
     movw $0x10, %ax
@@ -146,21 +123,14 @@ gdt_pointer:
     .word gdt_end - gdt - 1
     .quad gdt
 
-    .globl start_info_address
+    .globl start_info_address, gdt_pointer
 start_info_address:
     .long 0
 ap_next:
     .long 1
 
     .bss
-    .align 4096
-    .globl page_pml4, page_directories
-page_pml4:
-    .skip 4096
-page_pdpt:
-    .skip 4096
-page_directories:
-    .skip 4 * 4096
+    .align 16
     .skip STACK_SIZE
 boot_stack_top:
 ap_stacks:                              /* stack n ends at ap_stacks + n * STACK_SIZE */
