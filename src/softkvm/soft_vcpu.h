@@ -65,6 +65,9 @@ struct vcpu {
     unsigned nmis;              /* from KVM_NMI, not yet taken */
     int interrupt;              /* from KVM_INTERRUPT: vector, or -1 */
     uint64_t apic_base, tpr;    /* where there is no lapic */
+    uint64_t vapic_addr;        /* KVM_SET_VAPIC_ADDR; 0: none */
+    bool report_tpr;            /* KVM_TPR_ACCESS_REPORTING */
+    enum { TPR_UNUSED, TPR_READ, TPR_WRITE } tpr_access;        /* of this instruction */
 
     bool has_sigmask;           /* KVM_SET_SIGNAL_MASK */
     sigset_t sigmask;

@@ -11,6 +11,7 @@
 #include "soft_vm.h"
 #include "stats_fd.h"
 #include "usercopy.h"
+#include "vapic.h"
 #include "vcpu_state.h"
 
 #include <errno.h>
@@ -331,6 +332,22 @@ static int enable_cap(void *object, void *arg, unsigned long value)
     return -EINVAL;
 }
 
+static int set_vapic_addr(void *object, void *arg, unsigned long value)
+{
+    return vapic_set_address(object, ((const struct kvm_vapic_addr *)arg)->vapic_addr);
+}
+
+static int tpr_access_reporting(void *object, void *arg, unsigned long value)
+{
+    struct vcpu *vcpu = object;
+    const struct kvm_tpr_access_ctl *control = arg;
+
+    if (control->flags)
+        return -EINVAL;
+    vcpu->report_tpr = control->enabled;
+    return 0;
+}
+
 /* One page a call at least; what is left is told to the caller, who goes on. */
 static int pre_fault_memory(void *object, void *arg, unsigned long user)
 {
@@ -391,6 +408,9 @@ static const struct ioctl_row rows[] = {
                 KVM_CAP_EXT_CPUID, get_cpuid2),
     IOCTL_STRUCT(KVM_GET_LAPIC, struct kvm_lapic_state, KVM_CAP_IRQCHIP, get_lapic),
     IOCTL_STRUCT(KVM_SET_LAPIC, struct kvm_lapic_state, KVM_CAP_IRQCHIP, set_lapic),
+    IOCTL_STRUCT(KVM_SET_VAPIC_ADDR, struct kvm_vapic_addr, KVM_CAP_VAPIC, set_vapic_addr),
+    IOCTL_STRUCT(KVM_TPR_ACCESS_REPORTING, struct kvm_tpr_access_ctl, KVM_CAP_VAPIC,
+                 tpr_access_reporting),
     IOCTL_STRUCT(KVM_GET_MP_STATE, struct kvm_mp_state, KVM_CAP_MP_STATE, get_mp_state),
     IOCTL_STRUCT(KVM_SET_MP_STATE, struct kvm_mp_state, KVM_CAP_MP_STATE, set_mp_state),
     IOCTL_VALUE(KVM_NMI, KVM_CAP_USER_NMI, nmi),

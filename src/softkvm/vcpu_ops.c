@@ -15,6 +15,7 @@
 #include "irqchip.h"
 #include "msr.h"
 #include "soft_vm.h"
+#include "vapic.h"
 
 #include <errno.h>
 #include <string.h>
@@ -106,9 +107,32 @@ static enum cpu_status exit_to_user(struct vcpu *vcpu)
     return CPU_EXIT_ACCESS;
 }
 
+static bool lapic_here(struct vcpu *vcpu, uint64_t gpa, void *data, unsigned size, bool write)
+{
+    bool here;
+
+    vapic_to_apic(vcpu);
+    here = lapic_mmio(vcpu->lapic, gpa, data, size, write);
+    vapic_from_apic(vcpu);
+    return here;
+}
+
+/*
+ * Is this an access to the task priority of which user space wants to know?
+ * Then the processor comes out before the instruction, which tells its address.
+ */
+static bool reports_tpr(struct vcpu *vcpu, uint64_t gpa, bool write)
+{
+    if (!vcpu->report_tpr || vcpu->tpr_access || !vcpu->lapic ||
+        !lapic_is_tpr(vcpu->lapic, gpa))
+        return false;
+    vcpu->tpr_access = write ? TPR_WRITE : TPR_READ;
+    return true;
+}
+
 static bool mmio_here(struct vcpu *vcpu, uint64_t gpa, void *data, unsigned size, bool write)
 {
-    if (vcpu->lapic && (lapic_mmio(vcpu->lapic, gpa, data, size, write) ||
+    if (vcpu->lapic && (lapic_here(vcpu, gpa, data, size, write) ||
                         irqchip_mmio(vcpu->vm->irqchip, gpa, data, size, write)))
         return true;
     return write && eventfds_write(vcpu->vm->eventfds, false, gpa, data, size);
@@ -135,6 +159,8 @@ static enum cpu_status op_mmio(void *opaque, uint64_t gpa, void *data, unsigned 
     status = replay(vcpu, &access, data);
     if (status != CPU_BREAK)
         return status;
+    if (reports_tpr(vcpu, gpa, write))
+        return CPU_EXIT_ACCESS;
     if (mmio_here(vcpu, gpa, data, size, write))
         return done_here(vcpu, data);
     run->exit_reason = KVM_EXIT_MMIO;
@@ -220,7 +246,10 @@ static uint64_t op_read_tpr(void *opaque)
 {
     struct vcpu *vcpu = opaque;
 
-    return vcpu->lapic ? lapic_get_tpr(vcpu->lapic) : vcpu->tpr;
+    if (!vcpu->lapic)
+        return vcpu->tpr;
+    vapic_to_apic(vcpu);
+    return lapic_get_tpr(vcpu->lapic);
 }
 
 static void op_write_tpr(void *opaque, uint64_t value)
@@ -228,8 +257,10 @@ static void op_write_tpr(void *opaque, uint64_t value)
     struct vcpu *vcpu = opaque;
 
     vcpu->tpr = value & 0xf;
-    if (vcpu->lapic)
-        lapic_set_tpr(vcpu->lapic, value & 0xf);
+    if (!vcpu->lapic)
+        return;
+    lapic_set_tpr(vcpu->lapic, value & 0xf);
+    vapic_from_apic(vcpu);
 }
 
 const struct cpu_ops vcpu_cpu_ops = {

@@ -17,6 +17,7 @@
 #include "soft_vm.h"
 #include "sync_regs.h"
 #include "ticker.h"
+#include "vapic.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -341,10 +342,26 @@ static int finish_instruction(struct vcpu *vcpu)
     return settle(vcpu, status);
 }
 
+/* The processor stands before the instruction that uses the task priority: do it, and say so. */
+static int report_tpr_access(struct vcpu *vcpu)
+{
+    uint64_t rip = vcpu->cpu->regs[REG_RIP];
+    uint8_t is_write = vcpu->tpr_access == TPR_WRITE;
+    int ret = finish_instruction(vcpu);
+
+    vcpu->tpr_access = TPR_UNUSED;
+    if (ret != RUN_ON)
+        return ret;
+    vcpu->run->tpr_access.rip = rip;
+    vcpu->run->tpr_access.is_write = is_write;
+    return finish(vcpu, KVM_EXIT_TPR_ACCESS);
+}
+
 /* In the guest, from the checks that come first to cpu_run(). */
 static int one_round(struct vcpu *vcpu, const struct run_signals *signals, bool *interrupted)
 {
     struct cpu *cpu = vcpu->cpu;
+    enum cpu_status status;
 
     /* What is asked from here on is found in there. */
     __atomic_store_n(&cpu->request, 0, __ATOMIC_SEQ_CST);
@@ -363,7 +380,10 @@ static int one_round(struct vcpu *vcpu, const struct run_signals *signals, bool 
         cpu_interrupt_allowed(cpu))
         return finish(vcpu, KVM_EXIT_IRQ_WINDOW_OPEN);
     vcpu->log.next = 0;
-    return settle(vcpu, cpu_run(cpu));
+    vapic_from_apic(vcpu);
+    status = cpu_run(cpu);
+    vapic_to_apic(vcpu);
+    return vcpu->tpr_access ? report_tpr_access(vcpu) : settle(vcpu, status);
 }
 
 static int run_loop(struct vcpu *vcpu, const struct run_signals *signals)

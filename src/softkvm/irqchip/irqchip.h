@@ -109,6 +109,12 @@ int lapic_set_base(struct lapic *lapic, uint64_t base);         /* -EINVAL */
 uint8_t lapic_get_tpr(struct lapic *lapic);     /* CR8: bits 7:4 of the TPR */
 void lapic_set_tpr(struct lapic *lapic, uint8_t cr8);
 
+void lapic_set_task_priority(struct lapic *lapic, uint8_t tpr);         /* all eight bits */
+/* What the guest's vAPIC shows: TPR, class of the highest vector in service, highest waiting. */
+uint32_t lapic_vapic_word(struct lapic *lapic);
+/* Is this the TPR's address, by MMIO? */
+bool lapic_is_tpr(struct lapic *lapic, uint64_t gpa);
+
 /* KVM_GET_LAPIC, KVM_SET_LAPIC. */
 void lapic_get_state(struct lapic *lapic, struct kvm_lapic_state *state);
 int lapic_set_state(struct lapic *lapic, const struct kvm_lapic_state *state);

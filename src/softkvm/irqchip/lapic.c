@@ -318,8 +318,30 @@ uint8_t lapic_get_tpr(struct lapic *lapic)
 
 void lapic_set_tpr(struct lapic *lapic, uint8_t cr8)
 {
+    lapic_set_task_priority(lapic, (cr8 & 0xf) << 4);
+}
+
+void lapic_set_task_priority(struct lapic *lapic, uint8_t tpr)
+{
     pthread_mutex_lock(&lapic->chip->lock);
-    lapic->regs[REG_TPR] = (uint32_t)(cr8 & 0xf) << 4;
+    lapic->regs[REG_TPR] = tpr;
     lapic_update(lapic);
     pthread_mutex_unlock(&lapic->chip->lock);
+}
+
+uint32_t lapic_vapic_word(struct lapic *lapic)
+{
+    int waiting, in_service;
+    uint32_t word;
+
+    pthread_mutex_lock(&lapic->chip->lock);
+    waiting = highest_vector(lapic, REG_IRR);
+    in_service = highest_vector(lapic, REG_ISR);
+    word = lapic->regs[REG_TPR] & 0xff;
+    if (in_service >= 0)
+        word |= ((uint32_t)in_service & 0xf0) << 8;
+    if (waiting >= 0)
+        word |= (uint32_t)waiting << 24;
+    pthread_mutex_unlock(&lapic->chip->lock);
+    return word;
 }

@@ -241,12 +241,28 @@ static void mmio_access(struct lapic *lapic, unsigned offset, void *data, unsign
     }
 }
 
+static uint64_t page_address(const struct lapic *lapic)
+{
+    return lapic->base & ~(uint64_t)(APIC_PAGE - 1) & ~BASE_RESERVED;
+}
+
+bool lapic_is_tpr(struct lapic *lapic, uint64_t gpa)
+{
+    bool is_tpr;
+
+    pthread_mutex_lock(&lapic->chip->lock);
+    is_tpr = gpa == page_address(lapic) + 16 * REG_TPR && lapic_hw_enabled(lapic) &&
+             !lapic_is_x2apic(lapic);
+    pthread_mutex_unlock(&lapic->chip->lock);
+    return is_tpr;
+}
+
 bool lapic_mmio(struct lapic *lapic, uint64_t gpa, void *data, unsigned size, bool write)
 {
     bool inside;
 
     pthread_mutex_lock(&lapic->chip->lock);
-    inside = gpa - (lapic->base & ~(uint64_t)(APIC_PAGE - 1) & ~BASE_RESERVED) < APIC_PAGE;
+    inside = gpa - page_address(lapic) < APIC_PAGE;
     if (inside && lapic_hw_enabled(lapic) && !lapic_is_x2apic(lapic))
         mmio_access(lapic, gpa % APIC_PAGE, data, size, write);
     else if (inside && !write)
