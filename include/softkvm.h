@@ -36,6 +36,12 @@ struct softkvm_options {
      * then the only backing and is converted in place.
      */
     bool gmem_in_place_conversion;
+    /*
+     * True: as the default, and KVM_SET_MEMORY_ATTRIBUTES2 is an ioctl of the VM
+     * that does the same, as in the drafts of spring 2026 (v3 and v4 of the
+     * series).  Not together with gmem_in_place_conversion: EINVAL.
+     */
+    bool vm_attributes2;
     /* True: a guest_memfd can't be mapped and KVM knows no flags of it, as Linux 6.8 to 6.17. */
     bool gmem_without_flags;
 };

@@ -15,7 +15,7 @@
  * in this process has to know which mappings of a guest_memfd still exist.
  */
 struct kvm_driver {
-    const char *name;           /* as -accel spells it, with its variant: "kvm", "soft" */
+    const char *name;           /* as -accel spells it: "kvm", "soft" */
     const char *description;    /* for the line at start, and `info kvm` */
     int (*open)(void);
     int (*ioctl)(int fd, unsigned long request, unsigned long arg);
@@ -26,8 +26,9 @@ struct kvm_driver {
 
 /* The system's /dev/kvm. */
 extern const struct kvm_driver kvm_driver_kernel;
-/* libsoftkvm with attributes per VM, and with in-place conversion. */
+/* libsoftkvm with attributes per VM, these by version 2, and with in-place conversion. */
 extern const struct kvm_driver kvm_driver_soft;
+extern const struct kvm_driver kvm_driver_soft_vm2;
 extern const struct kvm_driver kvm_driver_soft_in_place;
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The driver that passes everything to libsoftkvm.  Two rows, because a kernel
+ * The driver that passes everything to libsoftkvm.  Rows, because a kernel
  * has the choice between them as a module parameter, and a VM can't change it.
  */
 #include "driver.h"
@@ -10,6 +10,13 @@
 static int soft_open(void)
 {
     return softkvm_open(NULL);
+}
+
+static int soft_open_vm2(void)
+{
+    static const struct softkvm_options options = { .vm_attributes2 = true };
+
+    return softkvm_open(&options);
 }
 
 static int soft_open_in_place(void)
@@ -24,22 +31,19 @@ static int soft_mmap(size_t length, int prot, int flags, int fd, off_t offset, v
     return softkvm_mmap(NULL, length, prot, flags, fd, offset, ret);
 }
 
-const struct kvm_driver kvm_driver_soft = {
-    .name = "soft",
-    .description = "softkvm, attributes per VM",
-    .open = soft_open,
-    .ioctl = softkvm_ioctl,
-    .mmap = soft_mmap,
-    .munmap = softkvm_munmap,
-    .close = softkvm_close,
-};
+#define SOFT_DRIVER(open_, description_)        \
+    {                                           \
+        .name = "soft",                         \
+        .description = "softkvm, " description_, \
+        .open = open_,                          \
+        .ioctl = softkvm_ioctl,                 \
+        .mmap = soft_mmap,                      \
+        .munmap = softkvm_munmap,               \
+        .close = softkvm_close,                 \
+    }
 
-const struct kvm_driver kvm_driver_soft_in_place = {
-    .name = "soft",
-    .description = "softkvm, in-place conversion",
-    .open = soft_open_in_place,
-    .ioctl = softkvm_ioctl,
-    .mmap = soft_mmap,
-    .munmap = softkvm_munmap,
-    .close = softkvm_close,
-};
+const struct kvm_driver kvm_driver_soft = SOFT_DRIVER(soft_open, "attributes per VM");
+const struct kvm_driver kvm_driver_soft_vm2 =
+    SOFT_DRIVER(soft_open_vm2, "attributes per VM by version 2");
+const struct kvm_driver kvm_driver_soft_in_place =
+    SOFT_DRIVER(soft_open_in_place, "in-place conversion");

@@ -13,13 +13,17 @@
 
 enum scope { SCOPE_SYSTEM, SCOPE_VM };
 
-/* What a need asks of a capability.  Checked in this order, each as soon as its scope exists. */
+/*
+ * What a need asks of a capability, or of another that serves as well.  Checked
+ * in this order, each as soon as its scope exists.
+ */
 struct requirement {
     size_t need;                /* offset of the bool in struct kvm_needs; ALWAYS */
     enum scope scope;
     unsigned cap;
     uint32_t mask;              /* bits of the answer that must be there */
     const char *missing;
+    unsigned or_cap;            /* 0: no other */
 };
 
 #define ALWAYS ((size_t)-1)
@@ -36,11 +40,11 @@ static const struct requirement requirements[] = {
     { ALWAYS, SCOPE_SYSTEM, KVM_CAP_USER_MEMORY, 1, "KVM_CAP_USER_MEMORY (3)" },
     { ALWAYS, SCOPE_SYSTEM, KVM_CAP_IMMEDIATE_EXIT, 1, "KVM_CAP_IMMEDIATE_EXIT (136)" },
     { NEED(two_backings), SCOPE_SYSTEM, KVM_CAP_MEMORY_ATTRIBUTES, PRIVATE_ATTRIBUTE,
-      "KVM_CAP_MEMORY_ATTRIBUTES (233)" },
+      "KVM_CAP_MEMORY_ATTRIBUTES (233)", KVM_CAP_MEMORY_ATTRIBUTES2 },
     { NEED(in_place), SCOPE_SYSTEM, KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES, PRIVATE_ATTRIBUTE,
       "KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES (250)" },
     { NEED(two_backings), SCOPE_VM, KVM_CAP_MEMORY_ATTRIBUTES, PRIVATE_ATTRIBUTE,
-      "KVM_CAP_MEMORY_ATTRIBUTES (233)" },
+      "KVM_CAP_MEMORY_ATTRIBUTES (233)", KVM_CAP_MEMORY_ATTRIBUTES2 },
     { NEED(two_backings), SCOPE_VM, KVM_CAP_USER_MEMORY2, 1, "KVM_CAP_USER_MEMORY2 (231)" },
     { NEED(two_backings), SCOPE_VM, KVM_CAP_GUEST_MEMFD, 1, "KVM_CAP_GUEST_MEMFD (234)" },
     { NEED(in_place), SCOPE_VM, KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES, PRIVATE_ATTRIBUTE,
@@ -73,15 +77,21 @@ static uint32_t check(const struct kvm_driver *driver, int fd, unsigned cap)
 
 /*
  * Answers that are a mask of attributes are believed only if they are exactly
- * PRIVATE: number 250 was claimed by other series, whose answers mean other things.
+ * PRIVATE where the number was claimed by other series (250) or given to another
+ * architecture (248), whose answers mean other things.
  */
-static bool meets(const struct requirement *req, uint32_t answer)
+static bool meets(unsigned cap, uint32_t mask, uint32_t answer)
 {
-    if (req->cap == KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES)
-        return answer == req->mask;
-    if (req->mask == 1)
+    if (cap == KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES || cap == KVM_CAP_MEMORY_ATTRIBUTES2)
+        return answer == mask;
+    if (mask == 1)
         return answer != 0;
-    return (answer & req->mask) == req->mask;
+    return (answer & mask) == mask;
+}
+
+static bool has_cap(const struct kvm_driver *driver, int fd, unsigned cap, uint32_t mask)
+{
+    return meets(cap, mask, check(driver, fd, cap));
 }
 
 static int check_requirements(const struct kvm_driver *driver, int fd, enum scope scope,
@@ -93,7 +103,8 @@ static int check_requirements(const struct kvm_driver *driver, int fd, enum scop
         if (req->scope != scope ||
             (req->need != ALWAYS && !*((const bool *)((const char *)needs + req->need))))
             continue;
-        if (!meets(req, check(driver, fd, req->cap))) {
+        if (!has_cap(driver, fd, req->cap, req->mask) &&
+            !(req->or_cap && has_cap(driver, fd, req->or_cap, req->mask))) {
             *missing = req->missing;
             return -ENOTSUP;
         }
@@ -114,20 +125,26 @@ static int check_type(const struct kvm_driver *driver, int fd, uint32_t type, co
     return -ENOTSUP;
 }
 
+/* In the order in which they are preferred; each is one capability, and one ioctl. */
+static const struct {
+    enum kvm_attributes_regime regime;
+    unsigned cap;
+} regimes[] = {
+    { KVM_ATTRIBUTES_GUEST_MEMFD, KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES },
+    { KVM_ATTRIBUTES_VM2, KVM_CAP_MEMORY_ATTRIBUTES2 },
+    { KVM_ATTRIBUTES_VM, KVM_CAP_MEMORY_ATTRIBUTES },
+};
+
 static void settle_regime(struct kvm_vm *vm)
 {
-    uint32_t in_place = check(vm->driver, vm->vm_fd, KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES);
-    uint32_t per_vm = check(vm->driver, vm->vm_fd, KVM_CAP_MEMORY_ATTRIBUTES);
-
     vm->guest_memfd = check(vm->driver, vm->vm_fd, KVM_CAP_GUEST_MEMFD) &&
                       check(vm->driver, vm->vm_fd, KVM_CAP_USER_MEMORY2);
     vm->guest_memfd_flags = check(vm->driver, vm->vm_fd, KVM_CAP_GUEST_MEMFD_FLAGS);
-    if (in_place == PRIVATE_ATTRIBUTE)
-        vm->regime = KVM_ATTRIBUTES_GUEST_MEMFD;
-    else if (per_vm & PRIVATE_ATTRIBUTE)
-        vm->regime = KVM_ATTRIBUTES_VM;
-    else
-        vm->regime = KVM_ATTRIBUTES_NONE;
+    vm->regime = KVM_ATTRIBUTES_NONE;
+    for (size_t i = 0; i < sizeof(regimes) / sizeof(regimes[0]) && !vm->regime; i++) {
+        if (has_cap(vm->driver, vm->vm_fd, regimes[i].cap, PRIVATE_ATTRIBUTE))
+            vm->regime = regimes[i].regime;
+    }
 }
 
 /* Where memory can be private, the guest asks for a conversion by a hypercall that exits. */
@@ -270,6 +287,9 @@ static int set_private_once(struct kvm_vm *vm, uint64_t gpa, int fd, uint64_t of
     struct kvm_memory_attributes per_vm = {
         .address = gpa, .size = size, .attributes = attributes,
     };
+    struct kvm_memory_attributes2 per_vm2 = {
+        .address = gpa, .size = size, .attributes = attributes,
+    };
     struct kvm_memory_attributes2 per_file = {
         .offset = offset, .size = size, .attributes = attributes,
         .error_offset = offset,
@@ -279,6 +299,8 @@ static int set_private_once(struct kvm_vm *vm, uint64_t gpa, int fd, uint64_t of
     switch (vm->regime) {
     case KVM_ATTRIBUTES_VM:
         return kvm_vm_ioctl(vm, KVM_SET_MEMORY_ATTRIBUTES, &per_vm);
+    case KVM_ATTRIBUTES_VM2:
+        return kvm_vm_ioctl(vm, KVM_SET_MEMORY_ATTRIBUTES2, &per_vm2);
     case KVM_ATTRIBUTES_GUEST_MEMFD:
         ret = vm->driver->ioctl(fd, KVM_SET_MEMORY_ATTRIBUTES2, (unsigned long)&per_file);
         if (ret == -EAGAIN && per_file.error_offset - offset < size)

@@ -19,8 +19,26 @@
 enum kvm_attributes_regime {
     KVM_ATTRIBUTES_NONE,        /* no private memory */
     KVM_ATTRIBUTES_VM,          /* KVM_SET_MEMORY_ATTRIBUTES: two backings */
+    KVM_ATTRIBUTES_VM2,         /* KVM_SET_MEMORY_ATTRIBUTES2 on the VM: two backings */
     KVM_ATTRIBUTES_GUEST_MEMFD, /* KVM_SET_MEMORY_ATTRIBUTES2 on the file: in place */
 };
+
+static inline bool kvm_attributes_per_vm(enum kvm_attributes_regime regime)
+{
+    return regime == KVM_ATTRIBUTES_VM || regime == KVM_ATTRIBUTES_VM2;
+}
+
+/* For people. */
+static inline const char *kvm_attributes_text(enum kvm_attributes_regime regime)
+{
+    switch (regime) {
+    case KVM_ATTRIBUTES_VM: return "attributes per VM, two backings";
+    case KVM_ATTRIBUTES_VM2: return "attributes per VM by version 2, two backings";
+    case KVM_ATTRIBUTES_GUEST_MEMFD: return "attributes per guest_memfd, converted in place";
+    case KVM_ATTRIBUTES_NONE: break;
+    }
+    return "none";
+}
 
 struct kvm_vm {
     const struct kvm_driver *driver;
@@ -67,7 +85,7 @@ int kvm_vm_create_guest_memfd(struct kvm_vm *vm, uint64_t size, uint64_t flags);
 
 /*
  * kvm_set_private - the attribute of a range, by whatever call the regime has.
- * @gpa: used in the per-VM regime.  @fd, @offset: used in the guest_memfd one.
+ * @gpa: used in the per-VM regimes.  @fd, @offset: used in the guest_memfd one.
  * *error_offset (may be NULL): with -EAGAIN, where in [0, size) the busy page is.
  * -EAGAIN is retried a bounded number of times here.
  */

@@ -5,6 +5,7 @@
 
 #define LAUNCHER_ENVIRONMENT "SOFTKVM_OPTIONS"
 #define LAUNCHER_IN_PLACE "in-place"
+#define LAUNCHER_VM2 "vm-attributes2"
 #define LAUNCHER_NO_FLAGS "no-gmem-flags"
 #define LAUNCHER_TRACE "trace"
 #define LAUNCHER_STATS "stats"

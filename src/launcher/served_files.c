@@ -30,6 +30,7 @@ const struct preload_options *preload_options(void)
 
         __atomic_store_n(&options.in_place, words && strstr(words, LAUNCHER_IN_PLACE),
                          __ATOMIC_RELAXED);
+        __atomic_store_n(&options.vm2, words && strstr(words, LAUNCHER_VM2), __ATOMIC_RELAXED);
         __atomic_store_n(&options.no_gmem_flags, words && strstr(words, LAUNCHER_NO_FLAGS),
                          __ATOMIC_RELAXED);
         __atomic_store_n(&options.trace, words && strstr(words, LAUNCHER_TRACE), __ATOMIC_RELAXED);
@@ -91,6 +92,7 @@ static int open_device(int flags)
 {
     const struct softkvm_options options = {
         .gmem_in_place_conversion = preload_options()->in_place,
+        .vm_attributes2 = preload_options()->vm2,
         .gmem_without_flags = preload_options()->no_gmem_flags,
     };
     int fd;

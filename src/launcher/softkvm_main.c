@@ -22,6 +22,9 @@ static const char usage[] =
     "\n"
     "  --in-place   convert guest_memfd pages in place (KVM_SET_MEMORY_ATTRIBUTES2);\n"
     "               also --gmem-in-place-conversion[=Y|N], as the kernel's parameter is called\n"
+    "  --memory-attributes=vm|vm2|guest-memfd\n"
+    "               which ioctl sets memory attributes: of the VM (default), its version 2\n"
+    "               as in the drafts of spring 2026, of the guest_memfd (--in-place)\n"
     "  --no-gmem-flags\n"
     "               no guest_memfd can be mapped, as with Linux 6.8 to 6.17\n"
     "  --trace      a line on standard error for each call\n"
@@ -43,7 +46,7 @@ static void __attribute__((noreturn, format(printf, 2, 3))) fail(int status, con
 }
 
 struct settings {
-    bool in_place, no_gmem_flags, trace, stats;
+    bool in_place, vm2, no_gmem_flags, trace, stats;
 };
 
 static bool parse_bool(const char *text)
@@ -55,13 +58,22 @@ static bool parse_bool(const char *text)
     fail(EXIT_OURS, "--gmem-in-place-conversion is Y or N, not '%s'", text);
 }
 
+static void set_attributes(struct settings *settings, const char *text)
+{
+    settings->in_place = !strcmp(text, "guest-memfd");
+    settings->vm2 = !strcmp(text, "vm2");
+    if (!settings->in_place && !settings->vm2 && strcmp(text, "vm"))
+        fail(EXIT_OURS, "--memory-attributes is vm, vm2 or guest-memfd, not '%s'", text);
+}
+
 static struct settings parse_options(int argc, char **argv)
 {
-    enum { IN_PLACE = 1, GMEM_IN_PLACE, NO_GMEM_FLAGS, TRACE, STATS, HELP, VERSION };
+    enum { IN_PLACE = 1, GMEM_IN_PLACE, ATTRIBUTES, NO_GMEM_FLAGS, TRACE, STATS, HELP, VERSION };
     static const struct option options[] = {
         { "in-place", no_argument, NULL, IN_PLACE },
         { "gmem-in-place-conversion", optional_argument, NULL, GMEM_IN_PLACE },
         { "gmem_in_place_conversion", optional_argument, NULL, GMEM_IN_PLACE },
+        { "memory-attributes", required_argument, NULL, ATTRIBUTES },
         { "no-gmem-flags", no_argument, NULL, NO_GMEM_FLAGS },
         { "trace", no_argument, NULL, TRACE },
         { "stats", no_argument, NULL, STATS },
@@ -76,6 +88,7 @@ static struct settings parse_options(int argc, char **argv)
         switch (option) {
         case IN_PLACE: settings.in_place = true; break;
         case GMEM_IN_PLACE: settings.in_place = parse_bool(optarg); break;
+        case ATTRIBUTES: set_attributes(&settings, optarg); break;
         case NO_GMEM_FLAGS: settings.no_gmem_flags = true; break;
         case TRACE: settings.trace = true; break;
         case STATS: settings.stats = true; break;
@@ -85,6 +98,8 @@ static struct settings parse_options(int argc, char **argv)
         default: fputs("Try 'softkvm --help'.\n", stderr); exit(EXIT_OURS);
         }
     }
+    if (settings.in_place && settings.vm2)
+        fail(EXIT_OURS, "--in-place and --memory-attributes=vm2 exclude each other");
     if (optind == argc)
         fail(EXIT_OURS, "which program? Try 'softkvm --help'");
     return settings;
@@ -130,8 +145,8 @@ static void set_environment(const struct settings *settings, const char *preload
     if ((size_t)snprintf(list, sizeof(list), "%s%s%s", preload, before && *before ? ":" : "",
                          before ? before : "") >= sizeof(list))
         fail(EXIT_OURS, "LD_PRELOAD is too long");
-    snprintf(words, sizeof(words), "%s %s %s %s",
-             settings->in_place ? LAUNCHER_IN_PLACE : "",
+    snprintf(words, sizeof(words), "%s %s %s %s %s",
+             settings->in_place ? LAUNCHER_IN_PLACE : "", settings->vm2 ? LAUNCHER_VM2 : "",
              settings->no_gmem_flags ? LAUNCHER_NO_FLAGS : "",
              settings->trace ? LAUNCHER_TRACE : "", settings->stats ? LAUNCHER_STATS : "");
     if (setenv("LD_PRELOAD", list, 1) || setenv(LAUNCHER_ENVIRONMENT, words, 1))

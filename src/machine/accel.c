@@ -14,11 +14,16 @@ static const struct candidate {
     const char *accel;          /* as -accel spells it */
     const char *title;          /* for people */
     const char *place;          /* what lacks a capability */
+    const char *attributes;     /* memory-attributes= that asks for it; NULL: there is no choice */
+    bool only_asked;            /* not taken without */
     const struct kvm_driver *driver;
 } candidates[] = {
-    { "kvm", "KVM", "/dev/kvm", &kvm_driver_kernel },
-    { "soft", "softkvm", "softkvm", &kvm_driver_soft },
-    { "soft", "softkvm", "softkvm with in-place conversion", &kvm_driver_soft_in_place },
+    { "kvm", "KVM", "/dev/kvm", NULL, false, &kvm_driver_kernel },
+    { "soft", "softkvm", "softkvm", "vm", false, &kvm_driver_soft },
+    { "soft", "softkvm", "softkvm with in-place conversion", "guest-memfd", false,
+      &kvm_driver_soft_in_place },
+    { "soft", "softkvm", "softkvm with attributes by version 2", "vm2", true,
+      &kvm_driver_soft_vm2 },
 };
 
 /* What a capability is for, in words; NULL: its name says enough. */
@@ -74,14 +79,24 @@ static void refusal_clear(gpointer data)
     g_free(((struct refusal *)data)->reason);
 }
 
+/* Is it one of those that -accel and its properties leave? */
+static bool is_asked_for(const struct candidate *c, const char *accel, const char *attributes)
+{
+    if (accel && strcmp(c->accel, accel) != 0)
+        return false;
+    if (attributes && c->attributes)
+        return strcmp(c->attributes, attributes) == 0;
+    return !c->only_asked;
+}
+
 /* Candidates of one -accel name (NULL: all) until one can. */
-static const struct candidate *choose_among(const char *accel, const struct kvm_needs *needs,
-                                            GArray *refusals)
+static const struct candidate *choose_among(const char *accel, const struct machine_config *cfg,
+                                            const struct kvm_needs *needs, GArray *refusals)
 {
     for (size_t i = 0; i < G_N_ELEMENTS(candidates); i++) {
         struct refusal refusal = { .candidate = &candidates[i] };
 
-        if (accel && strcmp(candidates[i].accel, accel) != 0)
+        if (!is_asked_for(&candidates[i], accel, soft_attributes(cfg)))
             continue;
         refusal.reason = try_candidate(&candidates[i], needs);
         if (!refusal.reason)
@@ -115,12 +130,12 @@ bool accel_choose(const struct machine_config *cfg, const struct kvm_needs *need
 
     g_array_set_clear_func(refusals, refusal_clear);
     if (!cfg->accels->len)
-        chosen = choose_among(NULL, needs, refusals);
+        chosen = choose_among(NULL, cfg, needs, refusals);
     for (guint i = 0; i < cfg->accels->len && !chosen; i++) {
         const char *accel = g_ptr_array_index(cfg->accels, i);
 
         kvm_only &= strcmp(accel, "kvm") == 0;
-        chosen = choose_among(accel, needs, refusals);
+        chosen = choose_among(accel, cfg, needs, refusals);
     }
     reasons = join_reasons(refusals, chosen);
     if (!chosen) {

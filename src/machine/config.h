@@ -39,6 +39,11 @@ struct machine_options {
     char *kernel, *initrd, *append;
 };
 
+/* The properties of -accel soft; index of an enum in its names[]. */
+struct soft_options {
+    int memory_attributes;
+};
+
 /* Rows of -machine kvm-type=, which are KVM's VM types. */
 struct kvm_type {
     const char *name;
@@ -49,6 +54,7 @@ const struct kvm_type *machine_kvm_type(const struct machine_options *options);
 
 struct machine_config {
     struct machine_options machine;
+    struct soft_options soft;
     GPtrArray *accels;          /* of char *: kvm, soft; empty: whatever can do it */
     GPtrArray *objects;         /* of char *: option strings */
     GPtrArray *chardevs;        /* of char * */
@@ -65,6 +71,9 @@ struct machine_config {
     /* -help and its like: this is all that there is to do. */
     char *print;
 };
+
+/* -accel soft,memory-attributes=: "vm", "vm2", "guest-memfd"; NULL: whatever fits. */
+const char *soft_attributes(const struct machine_config *cfg);
 
 /*
  * options_parse - the command line into a config.

@@ -185,6 +185,47 @@ OPTION_SETTER(option_set_machine)
 
 /* --- -accel, -cpu, -m, -smp --- */
 
+static const char *const soft_attributes_names[] = { "auto", "vm", "vm2", "guest-memfd", NULL };
+
+const char *soft_attributes(const struct machine_config *cfg)
+{
+    int index = cfg->soft.memory_attributes;
+
+    return index ? soft_attributes_names[index] : NULL;
+}
+
+static const struct property soft_properties[] = {
+    { .name = "memory-attributes", .kind = PROP_ENUM, .names = soft_attributes_names,
+      .offset = offsetof(struct soft_options, memory_attributes),
+      .help = "which ioctl sets them: auto, vm, vm2 (the draft), guest-memfd" },
+    { .name = NULL },
+};
+
+/* "soft" with properties. */
+static bool set_soft(struct machine_config *cfg, const char *value, GError **error)
+{
+    g_autoptr(GPtrArray) list = option_parse(value, "accel", error);
+
+    for (guint i = 0; list && i < list->len; i++) {
+        const struct option *opt = g_ptr_array_index(list, i);
+        bool found = true;
+
+        if (strcmp(opt->key, "accel") == 0) {
+            if (!add_accels(cfg, opt->value, error))
+                return false;
+        } else if (!property_set_text(soft_properties, &cfg->soft, opt->key, opt->value, &found,
+                                      error)) {
+            if (!found) {
+                g_clear_error(error);
+                error_set(error, "Property 'soft-accel.%s' not found: memory-attributes",
+                          opt->key);
+            }
+            return false;
+        }
+    }
+    return list != NULL;
+}
+
 OPTION_SETTER(option_set_accel)
 {
     if (!value)
@@ -192,12 +233,14 @@ OPTION_SETTER(option_set_accel)
     if (strcmp(value, "help") == 0) {
         cfg->print = g_strdup("Accelerators supported:\n"
                               "kvm     the system's KVM, /dev/kvm\n"
-                              "soft    softkvm, the same API in software: anywhere, slower\n");
+                              "soft    softkvm, the same API in software: anywhere, slower;\n"
+                              "        memory-attributes=auto|vm|vm2|guest-memfd\n");
         return true;
     }
+    if (g_str_has_prefix(value, "soft,"))
+        return set_soft(cfg, value, error);
     if (strchr(value, ',')) {
-        error_set(error, "'%s': there are no accelerator properties: -accel kvm or -accel soft",
-                  value);
+        error_set(error, "'%s': only soft has properties: -accel kvm or -accel soft,...", value);
         return false;
     }
     return add_accels(cfg, value, error);

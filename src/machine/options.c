@@ -15,7 +15,7 @@ static const struct option_row option_rows[] = {
     { "machine", OPTION_CALL, "[type=]q35[,PROP=VALUE,...]",
       "the board; -machine q35,help lists its properties", .set = option_set_machine },
     { "M", OPTION_CALL, "[type=]q35[,PROP=VALUE,...]", "as -machine", .set = option_set_machine },
-    { "accel", OPTION_CALL, "kvm|soft",
+    { "accel", OPTION_CALL, "kvm|soft[,memory-attributes=vm|vm2|guest-memfd]",
       "which KVM: the system's or softkvm; of several the first that can do what was asked",
       .set = option_set_accel },
     { "enable-kvm", OPTION_CALL, NULL, "as -accel kvm", .set = option_set_accel },

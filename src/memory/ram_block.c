@@ -31,11 +31,11 @@ static const char *missing_capability(const struct kvm_vm *vm, enum backend_kind
     case BACKEND_TWO_BACKINGS:
         if (!vm->guest_memfd)
             return "KVM_CAP_GUEST_MEMFD (234)";
-        return vm->regime == KVM_ATTRIBUTES_VM ? NULL : "KVM_CAP_MEMORY_ATTRIBUTES (233)";
+        return kvm_attributes_per_vm(vm->regime) ? NULL : "KVM_CAP_MEMORY_ATTRIBUTES (233)";
     case BACKEND_IN_PLACE:
         if (!vm->guest_memfd)
             return "KVM_CAP_GUEST_MEMFD (234)";
-        if (vm->regime == KVM_ATTRIBUTES_VM)
+        if (kvm_attributes_per_vm(vm->regime))
             return "KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES (250)";
         if ((vm->guest_memfd_flags & in_place_flags) != in_place_flags)
             return "KVM_CAP_GUEST_MEMFD_FLAGS (244) with MMAP and INIT_SHARED";

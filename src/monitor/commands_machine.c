@@ -93,15 +93,10 @@ static bool run_kvm(const struct monitor_ctx *ctx, struct json_object *args,
 
 static void print_kvm(const struct monitor_ctx *ctx, struct json_object *ret, GString *out)
 {
-    static const char *const regimes[] = {
-        [KVM_ATTRIBUTES_NONE] = "none",
-        [KVM_ATTRIBUTES_VM] = "attributes per VM, two backings",
-        [KVM_ATTRIBUTES_GUEST_MEMFD] = "attributes per guest_memfd, converted in place",
-    };
     const struct kvm_vm *kvm = ctx->vm->kvm;
 
     g_string_append_printf(out, "kvm support: enabled\ndriver: %s (%s)\nprivate memory: %s\n",
-                           kvm->driver->name, kvm->driver->description, regimes[kvm->regime]);
+                           kvm->driver->name, kvm->driver->description, kvm_attributes_text(kvm->regime));
 }
 
 static bool run_accelerators(const struct monitor_ctx *ctx, struct json_object *args,

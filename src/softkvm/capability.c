@@ -75,6 +75,7 @@ const struct capability_row capability_rows[] = {
     CAP(KVM_CAP_MEMORY_ATTRIBUTES, 0, vm_valid_attributes),
     CAP(KVM_CAP_VM_TYPES, 0, types),
     CAP(KVM_CAP_GUEST_MEMFD_FLAGS, 0, guest_memfd_flags),
+    CAP(KVM_CAP_MEMORY_ATTRIBUTES2, 0, vm_valid_attributes2),
     CAP(KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES, 0, guest_memfd_valid_attributes),
 };
 

@@ -37,6 +37,11 @@ uint64_t vm_valid_attributes(const struct softkvm_options *options, const struct
     return KVM_MEMORY_ATTRIBUTE_PRIVATE;
 }
 
+uint64_t vm_valid_attributes2(const struct softkvm_options *options, const struct vm *vm)
+{
+    return options->vm_attributes2 ? vm_valid_attributes(options, vm) : 0;
+}
+
 int vm_set_attributes(struct vm *vm, const struct kvm_memory_attributes *attrs)
 {
     uint64_t first = attrs->address / GUEST_PAGE_SIZE, count = attrs->size / GUEST_PAGE_SIZE;
@@ -61,6 +66,26 @@ int vm_set_attributes(struct vm *vm, const struct kvm_memory_attributes *attrs)
     }
     pthread_mutex_unlock(&vm->lock);
     return ret;
+}
+
+/*
+ * The same store as version 1.  Pages are not counted on here: there is no
+ * EAGAIN, and what would be error_offset is reserved.
+ */
+int vm_set_attributes2(struct vm *vm, const struct kvm_memory_attributes2 *attrs)
+{
+    const struct kvm_memory_attributes first = {
+        .address = attrs->address, .size = attrs->size, .attributes = attrs->attributes,
+        .flags = attrs->flags,
+    };
+
+    if (attrs->error_offset)
+        return -EINVAL;
+    for (size_t i = 0; i < sizeof(attrs->reserved) / sizeof(attrs->reserved[0]); i++) {
+        if (attrs->reserved[i])
+            return -EINVAL;
+    }
+    return vm_set_attributes(vm, &first);
 }
 
 static unsigned vm_nr_vcpus(const struct vm *vm)
@@ -178,8 +203,11 @@ static struct vm *vm_new(const struct softkvm_options *options, uint32_t type)
 static int class_ioctl(void *object, unsigned long request, unsigned long arg)
 {
     const struct ioctl_row *row = ioctl_find(&vm_ioctls, request);
+    const struct vm *vm = object;
 
-    return row ? ioctl_call(row, object, arg) : -ENOTTY;
+    if (!row || (row->cmd == KVM_SET_MEMORY_ATTRIBUTES2 && !vm->options.vm_attributes2))
+        return -ENOTTY;
+    return ioctl_call(row, object, arg);
 }
 
 static void class_release(void *object)

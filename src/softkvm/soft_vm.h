@@ -66,8 +66,12 @@ void vm_put(struct vm *vm);
 uint32_t vm_types(void);
 bool vm_has_private_memory(const struct vm *vm);
 
-/* KVM_CAP_MEMORY_ATTRIBUTES and KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES; vm NULL: system scope. */
+/*
+ * KVM_CAP_MEMORY_ATTRIBUTES, KVM_CAP_MEMORY_ATTRIBUTES2 and
+ * KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES; vm NULL: system scope.
+ */
 uint64_t vm_valid_attributes(const struct softkvm_options *options, const struct vm *vm);
+uint64_t vm_valid_attributes2(const struct softkvm_options *options, const struct vm *vm);
 uint64_t guest_memfd_valid_attributes(const struct softkvm_options *options, const struct vm *vm);
 
 /*
@@ -84,7 +88,8 @@ void vm_flush_gpa(struct vm *vm, uint64_t gpa, uint64_t size);
 /* NULL: none. Lock-free. */
 struct vcpu *vm_vcpu_by_id(struct vm *vm, uint32_t id);
 
-/* KVM_SET_MEMORY_ATTRIBUTES. */
+/* KVM_SET_MEMORY_ATTRIBUTES, and KVM_SET_MEMORY_ATTRIBUTES2 on the VM. */
 int vm_set_attributes(struct vm *vm, const struct kvm_memory_attributes *attrs);
+int vm_set_attributes2(struct vm *vm, const struct kvm_memory_attributes2 *attrs);
 
 #endif

@@ -14,7 +14,12 @@ int softkvm_open(const struct softkvm_options *options)
 {
     static const struct softkvm_options defaults;
 
-    return system_open(options ? options : &defaults);
+    if (!options)
+        options = &defaults;
+    /* Attributes are kept in one place only. */
+    if (options->gmem_in_place_conversion && options->vm_attributes2)
+        return -EINVAL;
+    return system_open(options);
 }
 
 int softkvm_ioctl(int fd, unsigned long request, unsigned long arg)

@@ -65,6 +65,11 @@ static int set_memory_attributes(void *object, void *arg, unsigned long value)
     return vm_set_attributes(object, arg);
 }
 
+static int set_memory_attributes2(void *object, void *arg, unsigned long value)
+{
+    return vm_set_attributes2(object, arg);
+}
+
 static int create_guest_memfd(void *object, void *arg, unsigned long value)
 {
     return guest_memfd_create(object, arg);
@@ -328,6 +333,8 @@ static const struct ioctl_row rows[] = {
     /* Its capability is a mask: capability.c. */
     IOCTL_STRUCT(KVM_SET_MEMORY_ATTRIBUTES, struct kvm_memory_attributes, CAP_NONE,
                  set_memory_attributes),
+    IOCTL_STRUCT(KVM_SET_MEMORY_ATTRIBUTES2, struct kvm_memory_attributes2, CAP_NONE,
+                 set_memory_attributes2),
     IOCTL_STRUCT(KVM_CREATE_GUEST_MEMFD, struct kvm_create_guest_memfd, KVM_CAP_GUEST_MEMFD,
                  create_guest_memfd),
     IOCTL_VALUE(KVM_SET_TSS_ADDR, KVM_CAP_SET_TSS_ADDR, set_tss_addr),

@@ -3,8 +3,9 @@
  * KVM's uAPI as this project uses it: <linux/kvm.h> of the machine, and what
  * kernels newer than its headers (Debian 12: 6.1) added.  Numbers and layouts:
  * Linux 6.12 include/uapi/linux/kvm.h; in-place conversion: v8 of the
- * guest_memfd series on the kvm list (June 2026).  Every number that is not in
- * the oldest supported header stands here and nowhere else.
+ * guest_memfd series on the kvm list (June 2026), and v4 (March 2026) where that
+ * has a VM ioctl.  Every number that is not in the oldest supported header
+ * stands here and nowhere else.
  */
 #ifndef UTIL_KVM_UAPI_H
 #define UTIL_KVM_UAPI_H
@@ -43,6 +44,13 @@
 #endif
 #ifndef KVM_CAP_GUEST_MEMFD_FLAGS
 #define KVM_CAP_GUEST_MEMFD_FLAGS 244
+#endif
+/*
+ * v3 and v4 of the series: KVM_SET_MEMORY_ATTRIBUTES2 as a VM ioctl.  Later the
+ * number became one of s390's, which is 0 on x86.
+ */
+#ifndef KVM_CAP_MEMORY_ATTRIBUTES2
+#define KVM_CAP_MEMORY_ATTRIBUTES2 248
 #endif
 /* v8 of the series; other series claim 250 too, so a client believes only the exact mask. */
 #ifndef KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES
@@ -103,7 +111,7 @@ struct kvm_memory_attributes2 {
     __u64 size;
     __u64 attributes;
     __u64 flags;
-    __u64 error_offset;
+    __u64 error_offset;         /* the VM ioctl of v3 and v4: reserved, too */
     __u64 reserved[11];
 };
 #define KVM_SET_MEMORY_ATTRIBUTES2 _IOWR(KVMIO, 0xd2, struct kvm_memory_attributes2)
@@ -141,8 +149,21 @@ struct kvm_pre_fault_memory {
 _Static_assert(sizeof(struct kvm_userspace_memory_region2) == 160, "uAPI layout");
 _Static_assert(sizeof(struct kvm_create_guest_memfd) == 64, "uAPI layout");
 _Static_assert(sizeof(struct kvm_memory_attributes2) == 128, "uAPI layout");
+/* Version 2 begins like version 1, so that one function may look at either. */
+#define SAME_IN_BOTH(member_)                                                             \
+    _Static_assert(offsetof(struct kvm_memory_attributes2, member_) ==                    \
+                   offsetof(struct kvm_memory_attributes, member_) &&                     \
+                   sizeof(((struct kvm_memory_attributes2 *)0)->member_) ==               \
+                   sizeof(((struct kvm_memory_attributes *)0)->member_), "uAPI layout")
+SAME_IN_BOTH(address);
+SAME_IN_BOTH(size);
+SAME_IN_BOTH(attributes);
+SAME_IN_BOTH(flags);
+#undef SAME_IN_BOTH
+_Static_assert(offsetof(struct kvm_memory_attributes2, offset) ==
+               offsetof(struct kvm_memory_attributes2, address), "uAPI layout");
 _Static_assert(offsetof(struct kvm_memory_attributes2, error_offset) ==
-               sizeof(struct kvm_memory_attributes), "version 2 begins like version 1");
+               sizeof(struct kvm_memory_attributes), "uAPI layout");
 _Static_assert(sizeof(struct kvm_pre_fault_memory) == 64, "uAPI layout");
 
 /* The exit's data starts where every member of struct kvm_run's union does. */

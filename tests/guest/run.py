@@ -18,7 +18,7 @@ from cloister_vm import BACKENDS, Vm, VmError, protected        # noqa: E402
 
 BAD = re.compile(r"^(.*: FAILED|FAIL|unexpected .*)$", re.MULTILINE)
 KEY = "waiting for a key"
-DEFAULT_REGIMES = " ".join(BACKENDS) + " default"
+DEFAULT_REGIMES = " ".join(BACKENDS) + " vm2 default"
 EXIT_SKIP = 77
 KVM_CHECK_EXTENSION = 0xae03
 KVM_CAP_GUEST_MEMFD_FLAGS = 244
@@ -29,6 +29,8 @@ def machine(regime, memory):
     """cloister's arguments for that kind of VM."""
     if regime in BACKENDS:
         return ["-accel", "soft"] + protected(regime, memory)
+    if regime == "vm2":
+        return ["-accel", "soft,memory-attributes=vm2"] + protected("private", memory)
     if regime == "default":
         return ["-accel", "soft", "-machine", "q35,kvm-type=default", "-m", memory]
     if regime == "kernel":

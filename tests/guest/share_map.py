@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""share_map.py BACKEND: the attribute map after each step of the share guest.
+"""share_map.py REGIME: the attribute map after each step of the share guest.
 
 The guest waits after each step; QMP and HMP then must show exactly the pages that
 it converted, in maximal ranges without gaps.
@@ -11,9 +11,17 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "tools"))
 
-from cloister_vm import BACKENDS, Vm, VmError, protected        # noqa: E402
+from cloister_vm import Vm, VmError, protected        # noqa: E402
 
 PAGE = 4096
+# Accelerator, spelling of private memory, and what `info kvm` says of it.
+REGIMES = {
+    "private": ("soft", "private", "attributes per VM, two backings"),
+    "memfd": ("soft", "memfd", "attributes per guest_memfd, converted in place"),
+    "guest-memfd": ("soft", "guest-memfd", "attributes per guest_memfd, converted in place"),
+    "vm2": ("soft,memory-attributes=vm2", "private",
+            "attributes per VM by version 2, two backings"),
+}
 MEMORY = 64 << 20
 WINDOW = 0x800000
 EXITS = range(0x100, 0x107)     # pages that every guest shares: guests/lib/exits.S
@@ -60,10 +68,14 @@ def check_map(vm, step, pages):
 
 def run(arguments):
     image = os.path.join(arguments.guests, "share.elf")
-    command = ["-accel", "soft"] + protected(arguments.backend, f"{MEMORY >> 20}M") + [
+    accel, backend, attributes = REGIMES[arguments.regime]
+    command = ["-accel", accel] + protected(backend, f"{MEMORY >> 20}M") + [
         "-kernel", image, "-append", "step"]
     timeout = 60 * int(os.environ.get("TEST_SLOWER", "1"))
     with Vm(arguments.binary, command) as vm:
+        said = vm.qmp.hmp("info kvm")
+        if f"private memory: {attributes}\n" not in said.replace("\r", ""):
+            raise VmError(f"info kvm says: {said}")
         seen = 0
         for step, pages in enumerate(STEPS):
             seen = vm.wait_for(rf"^step {step}: .*\nwaiting for a key\n", timeout, seen).end()
@@ -78,7 +90,7 @@ def run(arguments):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("backend", choices=BACKENDS)
+    parser.add_argument("regime", choices=REGIMES)
     parser.add_argument("--binary", default="build/cloister")
     parser.add_argument("--guests", default="build/guests")
     try:

@@ -13,7 +13,7 @@
 
 enum { SKIPPED = 77, MAX_FDS = 512, CASE_SECONDS = 20, PAGE_TABLES_AT = 0x8000 };
 
-enum which { SOFT, SOFT_IN_PLACE, KERNEL };
+enum which { SOFT, SOFT_VM2, SOFT_IN_PLACE, KERNEL };
 
 static enum which which;
 static jmp_buf end_of_case;
@@ -64,7 +64,9 @@ static int remember(int fd)
 
 int kvm_open(void)
 {
-    const struct softkvm_options options = { .gmem_in_place_conversion = which == SOFT_IN_PLACE };
+    const struct softkvm_options options = {
+        .gmem_in_place_conversion = which == SOFT_IN_PLACE, .vm_attributes2 = which == SOFT_VM2,
+    };
     int fd;
 
     if (which != KERNEL)
@@ -195,12 +197,13 @@ int set_attributes(int vm, uint64_t gpa, uint64_t size, uint64_t attributes)
     return IOCTL(vm, KVM_SET_MEMORY_ATTRIBUTES, &args);
 }
 
-int set_attributes2(int gmem, uint64_t offset, uint64_t size, uint64_t attributes,
+int set_attributes2(int fd, uint64_t offset, uint64_t size, uint64_t attributes,
                     uint64_t *error_offset)
 {
     struct kvm_memory_attributes2 args = { .offset = offset, .size = size,
-                                           .attributes = attributes, .error_offset = ~0ULL };
-    int ret = IOCTL(gmem, KVM_SET_MEMORY_ATTRIBUTES2, &args);
+                                           .attributes = attributes,
+                                           .error_offset = error_offset ? ~0ULL : 0 };
+    int ret = IOCTL(fd, KVM_SET_MEMORY_ATTRIBUTES2, &args);
 
     if (error_offset)
         *error_offset = args.error_offset;
@@ -348,7 +351,8 @@ static void choose(int argc, char **argv)
         const char *option;
         enum which which;
     } choices[] = {
-        { "--softkvm", SOFT }, { "--in-place", SOFT_IN_PLACE }, { "--kernel", KERNEL },
+        { "--softkvm", SOFT }, { "--vm2", SOFT_VM2 }, { "--in-place", SOFT_IN_PLACE },
+        { "--kernel", KERNEL },
     };
 
     for (int i = 1; i < argc; i++) {

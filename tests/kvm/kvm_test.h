@@ -4,6 +4,7 @@
  * ioctls through four calls; which KVM answers is an option:
  *
  *   --softkvm (default)   libsoftkvm, attributes per VM
+ *   --vm2                 libsoftkvm, attributes per VM by version 2 of the ioctl
  *   --in-place            libsoftkvm, attributes per guest_memfd
  *   --kernel              /dev/kvm
  *
@@ -82,7 +83,8 @@ int set_region2(int vm, uint32_t slot, uint32_t flags, uint64_t gpa, uint64_t si
                 const void *hva, int gmem, uint64_t gmem_offset);
 int create_gmem(int vm, uint64_t size, uint64_t flags);
 int set_attributes(int vm, uint64_t gpa, uint64_t size, uint64_t attributes);
-int set_attributes2(int gmem, uint64_t offset, uint64_t size, uint64_t attributes,
+/* Of the guest_memfd, or in the draft regime of the VM. */
+int set_attributes2(int fd, uint64_t offset, uint64_t size, uint64_t attributes,
                     uint64_t *error_offset);
 
 /* A VM with one vCPU and size bytes of RAM at 0, which code is in. */

@@ -344,6 +344,52 @@ static void vm_attribute_checks(void)
     CHECK_EQ(set_attributes(vm, 0, 1ULL << 40, PRIVATE), 0);
 }
 
+/* By version 2 where the VM has it: the same attributes. */
+static int set_attributes_any(int vm, uint64_t gpa, uint64_t size, uint64_t attributes)
+{
+    if (check_extension(vm, KVM_CAP_MEMORY_ATTRIBUTES2) == (int)PRIVATE)
+        return set_attributes2(vm, gpa, size, attributes, NULL);
+    return set_attributes(vm, gpa, size, attributes);
+}
+
+/* The draft's ioctl of the VM; elsewhere there is none, whatever the argument. */
+static void vm_attributes2_checks(void)
+{
+    int vm = create_vm(1), plain = create_vm(0), gmem;
+    struct kvm_memory_attributes2 args = { .size = PAGE };
+    uint64_t *words = (uint64_t *)&args;
+
+    if (check_extension(vm, KVM_CAP_MEMORY_ATTRIBUTES2) != (int)PRIVATE) {
+        CHECK_EQ(IOCTL(vm, KVM_SET_MEMORY_ATTRIBUTES2, NULL), -ENOTTY);
+        CHECK_EQ(IOCTL(vm, KVM_SET_MEMORY_ATTRIBUTES2, &args), -ENOTTY);
+        return;
+    }
+    /* Each capability answers for one ioctl. */
+    CHECK_EQ(check_extension(vm, KVM_CAP_MEMORY_ATTRIBUTES), PRIVATE);
+    CHECK_EQ(check_extension(vm, KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES), 0);
+    CHECK_EQ(check_extension(plain, KVM_CAP_MEMORY_ATTRIBUTES2), 0);
+    gmem = create_gmem(vm, PAGE, 0);
+    CHECK_EQ(IOCTL(gmem, KVM_SET_MEMORY_ATTRIBUTES2, &args), -ENOTTY);
+    CHECK_EQ(IOCTL(vm, KVM_SET_MEMORY_ATTRIBUTES2, NULL), -EFAULT);
+    /* All behind the attributes is reserved, error_offset's place too. */
+    for (size_t i = offsetof(struct kvm_memory_attributes2, flags) / 8; i < sizeof(args) / 8; i++) {
+        words[i] = 1;
+        CHECK_EQ(IOCTL(vm, KVM_SET_MEMORY_ATTRIBUTES2, &args), -EINVAL);
+        words[i] = 0;
+    }
+    for (int bit = 0; bit < 64; bit++) {
+        if (1ULL << bit != PRIVATE)
+            CHECK_EQ(set_attributes2(vm, 0, PAGE, 1ULL << bit, NULL), -EINVAL);
+    }
+    CHECK_EQ(set_attributes2(plain, 0, PAGE, PRIVATE, NULL), -EINVAL);
+    CHECK_EQ(set_attributes2(vm, 0, 0, PRIVATE, NULL), -EINVAL);
+    CHECK_EQ(set_attributes2(vm, 1, PAGE, PRIVATE, NULL), -EINVAL);
+    CHECK_EQ(set_attributes2(vm, 0, PAGE + 1, PRIVATE, NULL), -EINVAL);
+    CHECK_EQ(set_attributes2(vm, -(uint64_t)PAGE, PAGE, PRIVATE, NULL), -EINVAL);
+    CHECK_EQ(set_attributes2(vm, AT_4G, 1ULL << 40, PRIVATE, NULL), 0);
+    CHECK_EQ(set_attributes2(vm, AT_4G, 1ULL << 40, 0, NULL), 0);
+}
+
 /* read %rbx; out; loop: one page at 4 GiB */
 static void load_reader(struct machine *m)
 {
@@ -377,19 +423,19 @@ static void two_backings(void)
     load_reader(&m);
     machine_run_to(&m, KVM_EXIT_IO);
     CHECK_EQ(machine_regs(&m).rax, 0x1111111111111111);
-    CHECK_EQ(set_attributes(m.vm, AT_4G, PAGE, PRIVATE), 0);
+    CHECK_EQ(set_attributes_any(m.vm, AT_4G, PAGE, PRIVATE), 0);
     machine_run_to(&m, KVM_EXIT_IO);
     CHECK_EQ(machine_regs(&m).rax, 0);
-    CHECK_EQ(set_attributes(m.vm, AT_4G, PAGE, 0), 0);
+    CHECK_EQ(set_attributes_any(m.vm, AT_4G, PAGE, 0), 0);
     machine_run_to(&m, KVM_EXIT_IO);
     CHECK_EQ(machine_regs(&m).rax, 0x1111111111111111);
     /* Private without guest_memfd, and without any slot: a memory fault, again and again. */
-    CHECK_EQ(set_attributes(m.vm, AT_4G, PAGE, PRIVATE), 0);
+    CHECK_EQ(set_attributes_any(m.vm, AT_4G, PAGE, PRIVATE), 0);
     CHECK_EQ(set_region2(m.vm, 1, 0, 0, 0, NULL, 0, 0), 0);
     check_memory_fault(&m, AT_4G, KVM_MEMORY_EXIT_FLAG_PRIVATE);
     CHECK_EQ(set_region(m.vm, 1, 0, AT_4G, PAGE, mem), 0);
     check_memory_fault(&m, AT_4G, KVM_MEMORY_EXIT_FLAG_PRIVATE);
-    CHECK_EQ(set_attributes(m.vm, AT_4G, PAGE, 0), 0);
+    CHECK_EQ(set_attributes_any(m.vm, AT_4G, PAGE, 0), 0);
     machine_run_to(&m, KVM_EXIT_IO);
     CHECK_EQ(machine_regs(&m).rax, 0x1111111111111111);
 }
@@ -530,7 +576,7 @@ static void *flip(void *opaque)
 
     for (int i = 0; i < FLIPS; i++) {
         uint64_t attributes = i % 2 ? 0 : PRIVATE;
-        int ret = f->vm >= 0 ? set_attributes(f->vm, AT_4G + f->page * PAGE, PAGE, attributes)
+        int ret = f->vm >= 0 ? set_attributes_any(f->vm, AT_4G + f->page * PAGE, PAGE, attributes)
                              : set_attributes2(f->gmem, f->page * PAGE, PAGE, attributes, NULL);
 
         if (ret)
@@ -611,6 +657,7 @@ static const struct test_case cases[] = {
     { "guest_memfd: mapping", guest_memfd_mapping },
     { "guest_memfd: memory of a guest", guest_memfd_guest },
     { "attributes of the VM: checks", vm_attribute_checks },
+    { "attributes of the VM, version 2: checks", vm_attributes2_checks },
     { "attributes of the VM: two backings, memory faults", two_backings },
     { "attributes of a guest_memfd: checks", file_attribute_checks },
     { "attributes of a guest_memfd: in-place conversion", in_place_conversion },

@@ -97,6 +97,11 @@ def in_place():
     probe('in-place', '--in-place')
     probe('in-place', '--gmem-in-place-conversion=Y')
     probe('attributes-per-vm', '--gmem_in_place_conversion=N')
+    probe('attributes-per-vm', '--memory-attributes=vm')
+    probe('in-place', '--memory-attributes=guest-memfd')
+    probe('vm2', '--memory-attributes=vm2')
+    assert "not 'vm3'" in run('--memory-attributes=vm3', 'true', status=125)[1]
+    assert 'exclude' in run('--memory-attributes=vm2', '--in-place', 'true', status=125)[1]
 
 
 @case

@@ -141,23 +141,29 @@ static void guest_memfd(void)
     CHECK(munmap(map, 0x4000) == 0 && close(fd) == 0);
 }
 
-static void regime(bool want_in_place)
+static void regime(bool want_in_place, bool want_vm2)
 {
     int kvm = open_kvm(), vm = create_vm(kvm, KVM_X86_SW_PROTECTED_VM);
 
     CHECK((ioctl(vm, KVM_CHECK_EXTENSION, KVM_CAP_MEMORY_ATTRIBUTES) != 0) == !want_in_place);
     CHECK((ioctl(vm, KVM_CHECK_EXTENSION, KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES) != 0) ==
           want_in_place);
+    CHECK((ioctl(vm, KVM_CHECK_EXTENSION, KVM_CAP_MEMORY_ATTRIBUTES2) != 0) == want_vm2);
 }
 
 static void in_place(void)
 {
-    regime(true);
+    regime(true, false);
 }
 
 static void attributes_per_vm(void)
 {
-    regime(false);
+    regime(false, false);
+}
+
+static void attributes_by_version_2(void)
+{
+    regime(false, true);
 }
 
 /* In real mode at the reset vector: one HLT. */
@@ -284,7 +290,8 @@ int main(int argc, char **argv)
         void (*fn)(void);
     } cases[] = {
         { "device", device }, { "descriptors", descriptors }, { "guest_memfd", guest_memfd },
-        { "in-place", in_place }, { "attributes-per-vm", attributes_per_vm }, { "run", run_it },
+        { "in-place", in_place }, { "attributes-per-vm", attributes_per_vm },
+        { "vm2", attributes_by_version_2 }, { "run", run_it },
         { "fork", fork_it }, { "threads", threads }, { "parameters", parameters },
     };
 

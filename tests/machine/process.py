@@ -222,6 +222,10 @@ def run_line(setting, *arguments):
 def check_the_kvm_is_said(setting):
     status, text = run_line(setting, "-accel", "soft")
     expect((status, text) == (0, "cloister: using softkvm: as -accel asks\n"), text)
+    status, text = run_line(setting, "-accel", "soft,memory-attributes=vm2",
+                            *protected("guest-memfd", "64M"))
+    expect(status == 1 and "softkvm with attributes by version 2 lacks "
+           "KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES" in text, text)
     status, text = run_line(setting, *protected("private", "64M"))
     expect(status == 0 and text.startswith("cloister: using ") and text.count("\n") == 1, text)
     lacks = "softkvm: /dev/kvm " in text

@@ -31,11 +31,13 @@ void fake_reset(enum kvm_attributes_regime regime)
     fake_set_cap(KVM_CAP_USER_MEMORY2, 1);
     fake_set_cap(KVM_CAP_GUEST_MEMFD, 1);
     fake_set_cap(KVM_CAP_EXIT_HYPERCALL, 1 << KVM_HC_MAP_GPA_RANGE);
-    if (regime == KVM_ATTRIBUTES_VM)
+    if (kvm_attributes_per_vm(regime))
         fake_set_cap(KVM_CAP_MEMORY_ATTRIBUTES, KVM_MEMORY_ATTRIBUTE_PRIVATE);
+    if (regime == KVM_ATTRIBUTES_VM2)
+        fake_set_cap(KVM_CAP_MEMORY_ATTRIBUTES2, KVM_MEMORY_ATTRIBUTE_PRIVATE);
     if (regime == KVM_ATTRIBUTES_GUEST_MEMFD)
         fake_set_cap(KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES, KVM_MEMORY_ATTRIBUTE_PRIVATE);
-    if (regime != KVM_ATTRIBUTES_VM)
+    if (!kvm_attributes_per_vm(regime))
         fake_set_cap(KVM_CAP_GUEST_MEMFD_FLAGS,
                      GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED);
 }

@@ -77,7 +77,7 @@ static bool kvm_private[2][PAGES];
 
 static void apply_call(const struct fake_call *call)
 {
-    bool in_place = call->request == KVM_SET_MEMORY_ATTRIBUTES2;
+    bool in_place = vm->regime == KVM_ATTRIBUTES_GUEST_MEMFD;
 
     for (uint64_t at = call->address; at < call->address + call->size; at += PAGE) {
         /* Offsets don't say which file: tests in place use the first block alone. */

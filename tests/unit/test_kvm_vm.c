@@ -26,6 +26,12 @@ static void test_probe_names_what_is_missing(void **state)
     } rows[] = {
         { KVM_ATTRIBUTES_VM, &two_backings, 0, 0, NULL },
         { KVM_ATTRIBUTES_GUEST_MEMFD, &in_place, 0, 0, NULL },
+        { KVM_ATTRIBUTES_VM2, &two_backings, 0, 0, NULL },
+        /* It has no version 1, or what has its number is something else. */
+        { KVM_ATTRIBUTES_VM2, &two_backings, KVM_CAP_MEMORY_ATTRIBUTES, 0, NULL },
+        { KVM_ATTRIBUTES_NONE, &two_backings, KVM_CAP_MEMORY_ATTRIBUTES2, 9,
+          "KVM_CAP_MEMORY_ATTRIBUTES (233)" },
+        { KVM_ATTRIBUTES_VM2, &in_place, 0, 0, "KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES (250)" },
         { KVM_ATTRIBUTES_NONE, &mmap_only, 0, 0, NULL },
         { KVM_ATTRIBUTES_NONE, &two_backings, 0, 0, "KVM_CAP_MEMORY_ATTRIBUTES (233)" },
         { KVM_ATTRIBUTES_GUEST_MEMFD, &two_backings, 0, 0, "KVM_CAP_MEMORY_ATTRIBUTES (233)" },
@@ -103,6 +109,14 @@ static void test_regime_decides_the_call(void **state)
     assert_int_equal(fake_count(KVM_SET_MEMORY_ATTRIBUTES2, 0), 0);
     kvm_vm_free(vm);
 
+    vm = new_vm(KVM_ATTRIBUTES_VM2);
+    assert_int_equal(kvm_set_private(vm, 0x5000, 99, 0x1000, 0x2000, true, NULL), 0);
+    call = fake_find(KVM_SET_MEMORY_ATTRIBUTES2, 0, 0);
+    assert_true(call && call->address == 0x5000 && call->size == 0x2000);
+    assert_int_equal(call->attributes, KVM_MEMORY_ATTRIBUTE_PRIVATE);
+    assert_int_equal(fake_count(KVM_SET_MEMORY_ATTRIBUTES, 0), 0);
+    kvm_vm_free(vm);
+
     vm = new_vm(KVM_ATTRIBUTES_GUEST_MEMFD);
     assert_int_equal(kvm_set_private(vm, 0x5000, 99, 0x1000, 0x2000, false, NULL), 0);
     call = fake_find(KVM_SET_MEMORY_ATTRIBUTES2, 0, 0);
@@ -115,6 +129,33 @@ static void test_regime_decides_the_call(void **state)
     assert_int_equal(fake_count(KVM_ENABLE_CAP, 0), 0);
     kvm_vm_free(vm);
     assert_int_equal(fake.open_fds, 0);
+}
+
+/* All three at once: one is taken, and the others' ioctls are never tried. */
+static void test_order_of_regimes(void **state)
+{
+    static const struct {
+        unsigned cap;
+        enum kvm_attributes_regime regime;      /* that there is with this one and those above */
+    } rows[] = {
+        { KVM_CAP_MEMORY_ATTRIBUTES, KVM_ATTRIBUTES_VM },
+        { KVM_CAP_MEMORY_ATTRIBUTES2, KVM_ATTRIBUTES_VM2 },
+        { KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES, KVM_ATTRIBUTES_GUEST_MEMFD },
+    };
+    const struct kvm_needs needs = { .vm_type = KVM_X86_SW_PROTECTED_VM };
+
+    fake_reset(KVM_ATTRIBUTES_NONE);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct kvm_vm *vm = NULL;
+
+        fake_set_cap(rows[i].cap, KVM_MEMORY_ATTRIBUTE_PRIVATE);
+        assert_int_equal(kvm_vm_new(&fake_driver, &needs, &vm), 0);
+        assert_int_equal(vm->regime, rows[i].regime);
+        assert_non_null(kvm_attributes_text(vm->regime));
+        kvm_vm_free(vm);
+    }
+    assert_int_equal(fake_count(KVM_SET_MEMORY_ATTRIBUTES, 0), 0);
+    assert_int_equal(fake_count(KVM_SET_MEMORY_ATTRIBUTES2, 0), 0);
 }
 
 static void test_busy_page_is_retried_then_reported(void **state)
@@ -176,6 +217,7 @@ int main(void)
         cmocka_unit_test(test_probe_names_what_is_missing),
         cmocka_unit_test(test_new_fails_whole),
         cmocka_unit_test(test_regime_decides_the_call),
+        cmocka_unit_test(test_order_of_regimes),
         cmocka_unit_test(test_busy_page_is_retried_then_reported),
         cmocka_unit_test(test_slots),
     };

@@ -56,6 +56,8 @@ static const struct {
     { "-M q35,accel=", "-M: invalid accelerator '': " },
     { "-accel tcg", "-accel: invalid accelerator 'tcg': kvm or soft" },
     { "-accel kvm,kernel-irqchip=off", "-accel: 'kvm,kernel-irqchip=off': " },
+    { "-accel soft,memory-attributes=vm3", "-accel: " },
+    { "-accel soft,speed=9", "-accel: Property 'soft-accel.speed' not found: " },
     { "-display gtk", "-display: 'gtk' is not there: none" },
     { "-vga std", "-vga: 'std' is not there: none" },
     { "-net user", "-net: 'user' is not there: none" },
