@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * MSRs outside the processor: a table of ranges, asked before cpu/msr.c.
+ * MSRs outside the processor: a table of ranges, asked before cpu/cpu_msr.c.
  *
- * Left out: performance counters, machine-check banks beyond what cpu/msr.c
- * has, steal time, asynchronous page faults: CPUID doesn't announce them, and
+ * Left out: performance counters, machine-check banks beyond what
+ * cpu/cpu_msr.c has, steal time, asynchronous page faults: CPUID doesn't announce them, and
  * their MSRs are #GP.
  */
 #include "msr.h"
@@ -18,10 +18,13 @@
 #include <linux/kvm.h>
 
 enum {
-    MSR_TSC = 0x10, MSR_PLATFORM_ID = 0x17, MSR_APIC_BASE = 0x1b, MSR_TSC_ADJUST = 0x3b,
+    MSR_TSC = 0x10, MSR_APIC_BASE = 0x1b, MSR_TSC_ADJUST = 0x3b,
     MSR_MICROCODE_REVISION = 0x8b, MSR_PLATFORM_INFO = 0xce, MSR_TSC_DEADLINE = 0x6e0,
     MSR_X2APIC_FIRST = 0x800, MSR_X2APIC_LAST = 0x8ff,
 };
+
+/* What cpu/cpu_msr.c answers, for those who ask before there is a processor. */
+#define MICROCODE_REVISION (1ULL << 32)
 
 struct msr_row {
     uint32_t first, last;
@@ -90,18 +93,6 @@ static bool write_apic_base(struct vcpu *vcpu, uint32_t index, uint64_t value, b
     return true;
 }
 
-static bool read_zero(struct vcpu *vcpu, uint32_t index, uint64_t *value, bool host)
-{
-    *value = 0;
-    return true;
-}
-
-/* Guests write 0 to the microcode revision before they read it. */
-static bool write_nothing(struct vcpu *vcpu, uint32_t index, uint64_t value, bool host)
-{
-    return host || value == 0;
-}
-
 static bool read_platform_info(struct vcpu *vcpu, uint32_t index, uint64_t *value, bool host)
 {
     if (!host && __atomic_load_n(&vcpu->vm->platform_info_denied, __ATOMIC_RELAXED))
@@ -166,10 +157,8 @@ static const struct msr_row rows[] = {
     { MSR_TSC, MSR_TSC, read_tsc, write_tsc },
     { MSR_KVM_WALL_CLOCK, MSR_KVM_WALL_CLOCK, read_wall_clock, write_wall_clock },
     { MSR_KVM_SYSTEM_TIME, MSR_KVM_SYSTEM_TIME, read_kvmclock, write_kvmclock },
-    { MSR_PLATFORM_ID, MSR_PLATFORM_ID, read_zero, NULL },
     { MSR_APIC_BASE, MSR_APIC_BASE, read_apic_base, write_apic_base },
     { MSR_TSC_ADJUST, MSR_TSC_ADJUST, read_tsc_adjust, write_tsc_adjust },
-    { MSR_MICROCODE_REVISION, MSR_MICROCODE_REVISION, read_zero, write_nothing },
     { MSR_PLATFORM_INFO, MSR_PLATFORM_INFO, read_platform_info, write_platform_info },
     { MSR_TSC_DEADLINE, MSR_TSC_DEADLINE, read_lapic, write_lapic },
     { MSR_X2APIC_FIRST, MSR_X2APIC_LAST, read_lapic, write_lapic },
@@ -205,12 +194,17 @@ bool msr_write(struct vcpu *vcpu, uint32_t index, uint64_t value, bool host)
     return cpu_msr_write(vcpu->cpu, index, value, host);
 }
 
+bool msr_known(uint32_t index)
+{
+    return find(index) || cpu_msr_known(index);
+}
+
 /* What has to be saved and restored with a vCPU. */
 static const uint32_t saved[] = {
     0x174, 0x175, 0x176,                        /* SYSENTER_CS, _ESP, _EIP */
     0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084, /* STAR, LSTAR, CSTAR, SFMASK */
     0xc0000102, 0xc0000103,                     /* KERNEL_GS_BASE, TSC_AUX */
-    MSR_TSC, MSR_TSC_ADJUST, 0x277, 0x1a0,      /* PAT, MISC_ENABLE */
+    MSR_TSC, MSR_TSC_ADJUST, 0x277, 0x1a0, 0x1fc, /* PAT, MISC_ENABLE, POWER_CTL */
     MSR_KVM_WALL_CLOCK, MSR_KVM_SYSTEM_TIME, MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_SYSTEM_TIME_NEW,
     MSR_APIC_BASE, MSR_TSC_DEADLINE,
     0x2ff,                                      /* MTRR default type, fixed, variable */
@@ -235,6 +229,6 @@ const uint32_t *msr_feature_list(size_t *count)
 
 bool msr_feature_get(uint32_t index, uint64_t *value)
 {
-    *value = 0;
+    *value = MICROCODE_REVISION;
     return index == MSR_MICROCODE_REVISION;
 }

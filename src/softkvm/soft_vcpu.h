@@ -27,6 +27,8 @@ enum {
     ACCESS_LOG_MAX = 16,
 };
 
+enum access_kind { KIND_MMIO, KIND_PORT, KIND_MSR };
+
 /*
  * The accesses that the current instruction made outside RAM, in order.  An
  * instruction that had to be left for user space starts anew afterwards; what
@@ -37,9 +39,10 @@ struct access_log {
     unsigned next;              /* how many of those this execution has asked again */
     bool waiting;               /* entry[count] is with user space */
     struct logged_access {
-        uint64_t address;
+        uint64_t address;       /* or port, or index */
         uint8_t size;
-        bool port, write;
+        uint8_t kind;           /* enum access_kind */
+        bool write;
         uint8_t data[8];
     } entry[ACCESS_LOG_MAX];
 };

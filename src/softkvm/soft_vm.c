@@ -9,6 +9,7 @@
 #include "guest_clock.h"
 #include "guest_memfd.h"
 #include "ioctl_table.h"
+#include "msr_filter.h"
 #include "range.h"
 #include "soft_vcpu.h"
 #include "ticker.h"
@@ -161,6 +162,7 @@ static void vm_free(struct vm *vm)
     memslots_free(vm);
     code_words_pool_free(&vm->code_words);
     attr_map_free(vm->private_gfns);
+    msr_filter_free(vm->msr_filter);
     pthread_mutex_destroy(&vm->lock);
     free(vm);
 }

@@ -22,6 +22,7 @@ enum { VM_MAX_VCPUS = 255 };
 
 struct attr_map;
 struct eventfds;
+struct msr_filter;
 struct ticker;
 struct vcpu;
 
@@ -48,6 +49,8 @@ struct vm {
     uint32_t boot_cpu_id;
     uint32_t max_vcpu_id;       /* KVM_CAP_MAX_VCPU_ID as enabled: ids are below; 0: not */
     bool platform_info_denied;  /* the guest gets #GP from MSR_PLATFORM_INFO; atomic */
+    struct msr_filter *msr_filter;      /* NULL: all allowed; changes while the VM is paused */
+    uint32_t msr_exits;         /* KVM_MSR_EXIT_REASON_* that go to user space; atomic */
     uint64_t hypercall_exits;   /* mask of KVM_HC_* that go to user space; atomic */
     int64_t clock_offset;       /* kvm-clock = CLOCK_MONOTONIC + this, ns; atomic */
     uint64_t created_ns;        /* of CLOCK_MONOTONIC */

@@ -14,6 +14,7 @@
 #include "guest_page.h"
 #include "irqchip.h"
 #include "msr.h"
+#include "msr_filter.h"
 #include "soft_vm.h"
 #include "vapic.h"
 
@@ -75,7 +76,7 @@ static enum cpu_status replay(struct vcpu *vcpu, const struct logged_access *acc
         const struct logged_access *done = &log->entry[log->next];
 
         if (done->address == access->address && done->size == access->size &&
-            done->port == access->port && done->write == access->write) {
+            done->kind == access->kind && done->write == access->write) {
             log->next++;
             if (!done->write)
                 memcpy(data, done->data, done->size);
@@ -182,7 +183,8 @@ static enum cpu_status op_pio(void *opaque, uint16_t port, void *data, unsigned 
 {
     struct vcpu *vcpu = opaque;
     struct kvm_run *run = vcpu->run;
-    struct logged_access access = { .address = port, .size = size, .port = true, .write = write };
+    struct logged_access access = { .address = port, .size = size, .kind = KIND_PORT,
+                                    .write = write };
     enum cpu_status status = replay(vcpu, &access, data);
 
     if (status != CPU_BREAK)
@@ -201,6 +203,29 @@ static enum cpu_status op_pio(void *opaque, uint16_t port, void *data, unsigned 
     return exit_to_user(vcpu);
 }
 
+/* User space refuses the MSR: #GP on the instruction, which isn't started anew. */
+static void refuse_msr(struct vcpu *vcpu)
+{
+    struct cpu *cpu = vcpu->cpu;
+
+    vcpu->log.count = 0;
+    memset(&cpu->event, 0, sizeof(cpu->event));
+    cpu->event.pending = cpu->event.has_error = true;
+    cpu->event.vector = VECTOR_GP;
+}
+
+static const void *answer_of_user(struct vcpu *vcpu, uint8_t kind)
+{
+    switch (kind) {
+    case KIND_PORT:
+        return pio_page(vcpu);
+    case KIND_MSR:
+        return &vcpu->run->msr.data;
+    default:
+        return vcpu->run->mmio.data;
+    }
+}
+
 void vcpu_complete_access(struct vcpu *vcpu)
 {
     struct access_log *log = &vcpu->log;
@@ -210,9 +235,13 @@ void vcpu_complete_access(struct vcpu *vcpu)
     if (!log->waiting)
         return;
     log->waiting = false;
+    if (access->kind == KIND_MSR && vcpu->run->msr.error) {
+        refuse_msr(vcpu);
+        return;
+    }
     log->count++;
     if (!access->write)
-        memcpy(access->data, access->port ? pio_page(vcpu) : vcpu->run->mmio.data, access->size);
+        memcpy(access->data, answer_of_user(vcpu, access->kind), access->size);
 }
 
 static void op_access_done(void *opaque)
@@ -222,14 +251,65 @@ static void op_access_done(void *opaque)
     vcpu->log.count = vcpu->log.next = 0;
 }
 
+/* An access that failed: for user space if it wants this kind, else #GP. */
+static enum cpu_status exit_msr(struct vcpu *vcpu, uint32_t index, uint64_t value, bool write,
+                                uint32_t reason)
+{
+    struct kvm_run *run = vcpu->run;
+
+    if (!(__atomic_load_n(&vcpu->vm->msr_exits, __ATOMIC_RELAXED) & reason))
+        return CPU_FAULT;
+    run->exit_reason = write ? KVM_EXIT_X86_WRMSR : KVM_EXIT_X86_RDMSR;
+    memset(&run->msr, 0, sizeof(run->msr));
+    run->msr.reason = reason;
+    run->msr.index = index;
+    run->msr.data = value;
+    return exit_to_user(vcpu);
+}
+
+static uint32_t failed_reason(uint32_t index)
+{
+    return msr_known(index) ? KVM_MSR_EXIT_REASON_INVAL : KVM_MSR_EXIT_REASON_UNKNOWN;
+}
+
+/* CPU_OK: user space has answered already.  CPU_BREAK: not asked yet. */
+static enum cpu_status replay_msr(struct vcpu *vcpu, uint32_t index, uint64_t *value, bool write)
+{
+    struct logged_access access = { .address = index, .size = 8, .kind = KIND_MSR,
+                                    .write = write };
+    enum cpu_status status = replay(vcpu, &access, value);
+
+    if (status == CPU_OK)       /* the one access of the instruction: it is complete */
+        op_access_done(vcpu);
+    return status;
+}
+
 static enum cpu_status op_rdmsr(void *opaque, uint32_t index, uint64_t *value)
 {
-    return msr_read(opaque, index, value, false) ? CPU_OK : CPU_FAULT;
+    struct vcpu *vcpu = opaque;
+    enum cpu_status status = replay_msr(vcpu, index, value, false);
+
+    if (status != CPU_BREAK)
+        return status;
+    if (!msr_filter_allows(vcpu->vm, index, KVM_MSR_FILTER_READ))
+        return exit_msr(vcpu, index, 0, false, KVM_MSR_EXIT_REASON_FILTER);
+    if (msr_read(vcpu, index, value, false))
+        return CPU_OK;
+    return exit_msr(vcpu, index, 0, false, failed_reason(index));
 }
 
 static enum cpu_status op_wrmsr(void *opaque, uint32_t index, uint64_t value)
 {
-    return msr_write(opaque, index, value, false) ? CPU_OK : CPU_FAULT;
+    struct vcpu *vcpu = opaque;
+    enum cpu_status status = replay_msr(vcpu, index, &value, true);
+
+    if (status != CPU_BREAK)
+        return status;
+    if (!msr_filter_allows(vcpu->vm, index, KVM_MSR_FILTER_WRITE))
+        return exit_msr(vcpu, index, value, true, KVM_MSR_EXIT_REASON_FILTER);
+    if (msr_write(vcpu, index, value, false))
+        return CPU_OK;
+    return exit_msr(vcpu, index, value, true, failed_reason(index));
 }
 
 static void op_cpuid(void *opaque, uint32_t leaf, uint32_t subleaf, uint32_t regs[4])

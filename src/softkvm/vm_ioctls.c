@@ -7,6 +7,7 @@
 #include "hypercall.h"
 #include "ioctl_table.h"
 #include "irqchip.h"
+#include "msr_filter.h"
 #include "soft_vcpu.h"
 #include "soft_vm.h"
 #include "stats_fd.h"
@@ -295,6 +296,19 @@ static int enable_platform_info(struct vm *vm, const struct kvm_enable_cap *cap)
     return 0;
 }
 
+static int enable_user_space_msr(struct vm *vm, const struct kvm_enable_cap *cap)
+{
+    if (cap->args[0] & ~(uint64_t)MSR_EXIT_REASONS)
+        return -EINVAL;
+    __atomic_store_n(&vm->msr_exits, cap->args[0], __ATOMIC_RELAXED);
+    return 0;
+}
+
+static int set_msr_filter(void *object, void *arg, unsigned long value)
+{
+    return msr_filter_set(object, arg);
+}
+
 static int get_stats_fd(void *object, void *arg, unsigned long value)
 {
     return stats_fd_create(object, NULL);
@@ -310,6 +324,7 @@ static int enable_cap(void *object, void *arg, unsigned long value)
         { KVM_CAP_X2APIC_API, enable_x2apic_api },
         { KVM_CAP_MAX_VCPU_ID, enable_max_vcpu_id },
         { KVM_CAP_MSR_PLATFORM_INFO, enable_platform_info },
+        { KVM_CAP_X86_USER_SPACE_MSR, enable_user_space_msr },
     };
     const struct kvm_enable_cap *cap = arg;
 
@@ -365,6 +380,8 @@ static const struct ioctl_row rows[] = {
     IOCTL_STRUCT(KVM_SET_CLOCK, struct kvm_clock_data, CAP_NONE, set_clock),
     IOCTL_VALUE(KVM_SET_TSC_KHZ, KVM_CAP_VM_TSC_CONTROL, set_tsc_khz),
     IOCTL_VALUE(KVM_GET_TSC_KHZ, KVM_CAP_VM_TSC_CONTROL, get_tsc_khz),
+    IOCTL_STRUCT(KVM_X86_SET_MSR_FILTER, struct kvm_msr_filter, KVM_CAP_X86_MSR_FILTER,
+                 set_msr_filter),
     IOCTL_VALUE(KVM_GET_STATS_FD, KVM_CAP_BINARY_STATS_FD, get_stats_fd),
     IOCTL_STRUCT(KVM_ENABLE_CAP, struct kvm_enable_cap, KVM_CAP_ENABLE_CAP_VM, enable_cap),
 };

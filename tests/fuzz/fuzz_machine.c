@@ -110,12 +110,12 @@ static void access_done(void *opaque)
 static enum cpu_status rdmsr(void *opaque, uint32_t index, uint64_t *value)
 {
     *value = mix(index);
-    return index & 1 ? CPU_OK : CPU_FAULT;
+    return cpu_msr_known(index) ? CPU_BREAK : index & 1 ? CPU_OK : CPU_FAULT;
 }
 
 static enum cpu_status wrmsr(void *opaque, uint32_t index, uint64_t value)
 {
-    return index & 1 ? CPU_OK : CPU_FAULT;
+    return cpu_msr_known(index) ? CPU_BREAK : index & 1 ? CPU_OK : CPU_FAULT;
 }
 
 static void cpuid(void *opaque, uint32_t leaf, uint32_t subleaf, uint32_t regs[4])

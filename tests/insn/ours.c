@@ -62,12 +62,12 @@ static void nothing(void *opaque)
 
 static enum cpu_status no_rdmsr(void *opaque, uint32_t index, uint64_t *value)
 {
-    return CPU_FAULT;
+    return CPU_BREAK;
 }
 
 static enum cpu_status no_wrmsr(void *opaque, uint32_t index, uint64_t value)
 {
-    return CPU_FAULT;
+    return CPU_BREAK;
 }
 
 static bool supported_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t regs[4])

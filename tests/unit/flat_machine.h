@@ -98,12 +98,12 @@ static inline void flat_access_done(void *opaque)
 
 static inline enum cpu_status flat_rdmsr(void *opaque, uint32_t index, uint64_t *value)
 {
-    return CPU_FAULT;
+    return CPU_BREAK;
 }
 
 static inline enum cpu_status flat_wrmsr(void *opaque, uint32_t index, uint64_t value)
 {
-    return CPU_FAULT;
+    return CPU_BREAK;
 }
 
 static inline void flat_cpuid(void *opaque, uint32_t leaf, uint32_t subleaf, uint32_t regs[4])

@@ -194,7 +194,10 @@ struct cpu_ops {
      * restart can be forgotten.
      */
     void (*access_done)(void *opaque);
-    /* MSRs that cpu/msr.c doesn't hold.  CPU_OK, CPU_FAULT (#GP is raised), CPU_EXIT_ACCESS. */
+    /*
+     * RDMSR and WRMSR.  CPU_OK; CPU_FAULT: #GP is raised; CPU_BREAK: as
+     * cpu_msr_read() and cpu_msr_write() say; CPU_EXIT_ACCESS as with mmio().
+     */
     enum cpu_status (*rdmsr)(void *opaque, uint32_t index, uint64_t *value);
     enum cpu_status (*wrmsr)(void *opaque, uint32_t index, uint64_t value);
     void (*cpuid)(void *opaque, uint32_t leaf, uint32_t subleaf, uint32_t regs[4]); /* a b c d */
@@ -230,7 +233,7 @@ struct cpu {
     uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
     uint64_t pat, tsc_aux, misc_enable;
     uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_var[16];
-    uint64_t spec_ctrl, debugctl;
+    uint64_t spec_ctrl, debugctl, power_ctl;
     uint64_t mcg_status, mcg_ctl, mce_banks[CPU_MCE_BANKS][4];  /* CTL, STATUS, ADDR, MISC */
     uint8_t phys_bits;          /* MAXPHYADDR: bits above it are reserved in page tables */
 
@@ -362,6 +365,7 @@ struct cpuid_entry {
 size_t cpu_supported_cpuid(struct cpuid_entry *entries, size_t max);
 
 /* MSRs that live in struct cpu. False: not one of those, or a value that raises #GP. */
+bool cpu_msr_known(uint32_t index);
 bool cpu_msr_read(struct cpu *cpu, uint32_t index, uint64_t *value);
 bool cpu_msr_write(struct cpu *cpu, uint32_t index, uint64_t value, bool host);
 

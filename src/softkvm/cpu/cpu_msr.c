@@ -11,7 +11,7 @@
 #include <string.h>
 
 enum {
-    MSR_TSC = 0x10, MSR_PAT = 0x277, MSR_MTRR_DEF_TYPE = 0x2ff, MSR_MTRR_VAR = 0x200,
+    MSR_TSC = 0x10, MSR_PRED_CMD = 0x49, MSR_PAT = 0x277, MSR_MTRR_DEF_TYPE = 0x2ff, MSR_MTRR_VAR = 0x200,
     MSR_MISC_ENABLE = 0x1a0, MSR_DEBUGCTL = 0x1d9, MSR_UCODE_REV = 0x8b, MSR_MC0_CTL = 0x400,
     MSR_FS_BASE = 0xc0000100, MSR_GS_BASE = 0xc0000101, MSR_EFER = 0xc0000080,
 };
@@ -45,6 +45,7 @@ static const struct msr_field fields[] = {
     ADDRESS(0x176, sysenter_eip),
     FIELD(0x17a, mcg_status, 7),
     FIELD(0x17b, mcg_ctl, UINT64_MAX),
+    FIELD(0x1fc, power_ctl, UINT64_MAX),
     FIELD(MSR_MISC_ENABLE, misc_enable, 0x5c40f1889ull),
     FIELD(0x250, mtrr_fixed[0], UINT64_MAX),
     FIELD(0x258, mtrr_fixed[1], UINT64_MAX),
@@ -155,6 +156,13 @@ static bool value_ok(const struct cpu *cpu, uint32_t index, uint64_t value, bool
     return true;
 }
 
+bool cpu_msr_known(uint32_t index)
+{
+    return find_field(index) || find_constant(index) || index - MSR_MC0_CTL < CPU_MCE_BANKS * 4 ||
+           index - MSR_MTRR_VAR < 16 || index == MSR_EFER || index == MSR_DEBUGCTL ||
+           index == MSR_PRED_CMD || index == MSR_TSC;
+}
+
 bool cpu_msr_read(struct cpu *cpu, uint32_t index, uint64_t *value)
 {
     const struct msr_field *field = find_field(index);
@@ -218,7 +226,7 @@ bool cpu_msr_write(struct cpu *cpu, uint32_t index, uint64_t value, bool host)
         /* LBR and BTF may be asked for and don't stay on, as where a hypervisor hides them. */
         return !(value & ~3ull);
     }
-    if (index == 0x49)          /* PRED_CMD: nothing is predicted */
+    if (index == MSR_PRED_CMD)  /* nothing is predicted */
         return !(value & ~1ull);
     return false;
 }

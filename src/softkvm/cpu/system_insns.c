@@ -108,14 +108,14 @@ enum cpu_status exec_cpuid(struct cpu *cpu, const struct insn *insn)
 enum cpu_status exec_rdmsr(struct cpu *cpu, const struct insn *insn)
 {
     uint32_t index = cpu->regs[REG_RCX];
+    enum cpu_status status;
     uint64_t value;
 
-    if (!cpu_msr_read(cpu, index, &value)) {
-        enum cpu_status status = cpu->ops->rdmsr(cpu->opaque, index, &value);
-
-        if (status != CPU_OK)
-            return status == CPU_FAULT ? raise_gp(cpu) : status;
-    }
+    status = cpu->ops->rdmsr(cpu->opaque, index, &value);
+    if (status == CPU_BREAK)
+        status = cpu_msr_read(cpu, index, &value) ? CPU_OK : CPU_FAULT;
+    if (status != CPU_OK)
+        return status == CPU_FAULT ? raise_gp(cpu) : status;
     set_edx_eax(cpu, value);
     return CPU_OK;
 }
@@ -124,13 +124,12 @@ enum cpu_status exec_wrmsr(struct cpu *cpu, const struct insn *insn)
 {
     uint32_t index = cpu->regs[REG_RCX];
     uint64_t value = get_edx_eax(cpu);
+    enum cpu_status status = cpu->ops->wrmsr(cpu->opaque, index, value);
 
-    if (!cpu_msr_write(cpu, index, value, false)) {
-        enum cpu_status status = cpu->ops->wrmsr(cpu->opaque, index, value);
-
-        if (status != CPU_OK)
-            return status == CPU_FAULT ? raise_gp(cpu) : status;
-    }
+    if (status == CPU_BREAK)
+        status = cpu_msr_write(cpu, index, value, false) ? CPU_OK : CPU_FAULT;
+    if (status != CPU_OK)
+        return status == CPU_FAULT ? raise_gp(cpu) : status;
     return CPU_BREAK;
 }
 
