@@ -13,6 +13,7 @@ def main():
     parser.add_argument("--build", default="build")
     build = parser.parse_args().build
     for command in ([os.path.join(build, "bench", "cpu")],
+                    [os.path.join(build, "bench", "attributes")],
                     [sys.executable, os.path.join(HERE, "boot.py"), "--build", build]):
         print("$ " + " ".join(command), flush=True)
         subprocess.run(command, check=True)

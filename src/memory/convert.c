@@ -43,7 +43,7 @@ static void add_part(struct conversion *conv, struct ram_block *block, uint64_t 
     uint64_t first = offset / GUEST_PAGE_SIZE, last = (offset + size) / GUEST_PAGE_SIZE;
 
     for (uint64_t page = first, end; page < last; page = end) {
-        bool is_private = attr_map_run(block->private_pages, page, NULL, &end);
+        bool is_private = attr_map_run(block->private_pages, page, &end);
         struct run run = { .block = block, .offset = page * GUEST_PAGE_SIZE };
 
         end = MIN(end, last);
@@ -114,7 +114,7 @@ static int reserve_record(struct conversion *conv)
     for (guint i = 0; i < conv->parts->len && !ret; i++) {
         const struct part *part = part_at(conv, i);
 
-        ret = attr_map_reserve(part->block->private_pages);
+        ret = attr_map_reserve(part->block->private_pages, conv->parts->len, conv->runs->len);
         conv->bad_gpa = part->gpa;
     }
     return ret;

@@ -43,7 +43,7 @@ static void collect_loaded(const struct mapping *map, GArray *copies)
 
     while (page < end) {
         uint64_t next;
-        bool loaded = attr_map_run(block->loaded_pages, page, NULL, &next);
+        bool loaded = attr_map_run(block->loaded_pages, page, &next);
 
         next = MIN(next, end);
         for (; loaded && page < next; page++) {

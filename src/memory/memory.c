@@ -252,7 +252,7 @@ static uint64_t accessible(struct memory *mem, uint64_t gpa, uint64_t size, bool
     if (map->block->private_pages) {
         uint64_t run_end;
 
-        if (attr_map_run(map->block->private_pages, offset / GUEST_PAGE_SIZE, NULL, &run_end))
+        if (attr_map_run(map->block->private_pages, offset / GUEST_PAGE_SIZE, &run_end))
             return 0;
         end = MIN(end, run_end * GUEST_PAGE_SIZE);
     }
@@ -347,7 +347,7 @@ static int replay_block(struct memory_listener *listener, struct ram_block *bloc
     if (!block->private_pages)
         return listener->populate(listener, block, 0, block->size);
     for (uint64_t page = 0; page < pages && !ret; page = end) {
-        if (!attr_map_run(block->private_pages, page, NULL, &end))
+        if (!attr_map_run(block->private_pages, page, &end))
             ret = listener->populate(listener, block, page * GUEST_PAGE_SIZE,
                                      (end - page) * GUEST_PAGE_SIZE);
     }

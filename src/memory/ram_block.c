@@ -288,7 +288,7 @@ GArray *ram_block_attributes(struct ram_block *block)
         return ranges;
     pthread_mutex_lock(&block->mem->lock);
     for (; page < pages; page = end) {
-        bool shared = !attr_map_run(block->private_pages, page, NULL, &end);
+        bool shared = !attr_map_run(block->private_pages, page, &end);
         struct attr_range range = {
             .start = page * GUEST_PAGE_SIZE, .size = (end - page) * GUEST_PAGE_SIZE,
             .shared = shared, .populated = shared,

@@ -98,8 +98,7 @@ static int show_runs(const struct mapping *m, uint64_t start, uint64_t end, bool
 {
     while (start < end && *done < limit) {
         uint64_t run_end;
-        bool is_private = attr_map_run(m->gmem->private_pages, start / GUEST_PAGE_SIZE, NULL,
-                                       &run_end);
+        bool is_private = attr_map_run(m->gmem->private_pages, start / GUEST_PAGE_SIZE, &run_end);
         uint64_t stop = min_u64(run_end * GUEST_PAGE_SIZE, end);
 
         if (is_private != to_private) {
@@ -268,7 +267,7 @@ static int hide_private(const struct mapping *m)
 {
     for (uint64_t at = m->offset, end = min_u64(m->offset + m->length, m->gmem->size); at < end;) {
         uint64_t run_end;
-        bool hide = attr_map_run(m->gmem->private_pages, at / GUEST_PAGE_SIZE, NULL, &run_end);
+        bool hide = attr_map_run(m->gmem->private_pages, at / GUEST_PAGE_SIZE, &run_end);
         uint64_t stop = min_u64(run_end * GUEST_PAGE_SIZE, end);
         int ret = hide ? show(m, at, stop, true) : 0;
 

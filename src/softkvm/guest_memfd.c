@@ -277,7 +277,7 @@ static int convert(struct guest_memfd *gmem, uint64_t offset, uint64_t size, boo
 
     if (attr_map_all(gmem->private_pages, first, count, to_private))
         return 0;
-    ret = attr_map_reserve(gmem->private_pages);
+    ret = attr_map_reserve(gmem->private_pages, 1, 1);
     if (ret)
         return ret;
     vm_pause(gmem->vm);
@@ -288,7 +288,6 @@ static int convert(struct guest_memfd *gmem, uint64_t offset, uint64_t size, boo
         __atomic_add_fetch(&gmem->vm->conversions, 1, __ATOMIC_RELAXED);
     }
     vm_resume(gmem->vm);
-    attr_map_unreserve(gmem->private_pages);
     return ret;
 }
 

@@ -55,13 +55,12 @@ int vm_set_attributes(struct vm *vm, const struct kvm_memory_attributes *attrs)
         return -EINVAL;
     pthread_mutex_lock(&vm->lock);
     if (!attr_map_all(vm->private_gfns, first, count, to_private)) {
-        ret = attr_map_reserve(vm->private_gfns);
+        ret = attr_map_reserve(vm->private_gfns, 1, 1);
         if (!ret) {
             vm_pause(vm);
             ret = attr_map_set(vm->private_gfns, first, count, to_private);
             vm_flush_gpa(vm, attrs->address, attrs->size);
             vm_resume(vm);
-            attr_map_unreserve(vm->private_gfns);
             __atomic_add_fetch(&vm->conversions, 1, __ATOMIC_RELAXED);
         }
     }

@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The attribute map as a tree whose leaves are bitmaps.  An entry is one word:
- * a whole subtree of equal pages (UNIFORM_FALSE, UNIFORM_TRUE) or a pointer to
- * what divides it.  A node that becomes uniform is freed at once, so a uniform
- * map is the root's word, and the worst case (every leaf mixed) is a flat
- * bitmap plus one count and one pointer per 4096 pages.
+ * The attribute map as a tree of 64-way nodes.  A child that is uniform is one
+ * bit of its parent (value); only mixed children have a slot.  At level 0 a child
+ * is 64 pages and its slot their bits, above it is a node.  So a uniform map has no
+ * nodes, and the worst case (every word mixed) is a flat bitmap plus 8 %.
+ *
+ * Slots are packed, in order of child number.  Pages beyond the map's end, up to
+ * what the tree can hold, always have the value of the last page, so that they
+ * never keep a node alive.
+ *
+ * Nodes that a snapshot can see are not changed but replaced, and kept until the
+ * last snapshot is released.
  */
 #include "attr_map.h"
 
@@ -13,143 +19,191 @@
 #include <string.h>
 
 enum {
-    LEAF_SHIFT = 12,                    /* 4096 pages, 512 bytes of bits: 16 MiB of guest memory */
-    LEAF_WORDS = (1 << LEAF_SHIFT) / 64,
-    FAN_OUT_SHIFT = 9,
-    FAN_OUT = 1 << FAN_OUT_SHIFT,
-    MAX_LEVELS = 7,                     /* 12 + 6 * 9 = 66 bits of page number */
+    FAN_SHIFT = 6,
+    FAN = 1 << FAN_SHIFT,
+    MAX_LEVELS = 8,             /* 6 + 8 * 6 = 54 bits of page number */
 };
 
-enum { UNIFORM_FALSE = 0, UNIFORM_TRUE = 1 };
-
-typedef uintptr_t entry_t;
-
-struct leaf {
-    uint64_t trues;
-    uint64_t word[];
-};
-
-struct inner {
-    size_t children;
-    entry_t child[];
-};
-
-/* A node kept ready so that setting can't fail; it is chained through its own memory. */
-struct spare {
-    struct spare *next;
+struct node {
+    union {
+        struct {
+            uint64_t epoch : 56;        /* of the map when it was made */
+            uint64_t capacity : 8;      /* slots */
+        };
+        struct node *next;              /* once it is no part of the map any more */
+    };
+    uint64_t value;                     /* of uniform children */
+    uint64_t mixed;                     /* children that have a slot */
+    uint64_t slot[];
 };
 
 struct attr_map {
     uint64_t pages;
     uint64_t trues;
     uint64_t memory;
-    entry_t root;
-    unsigned top;                       /* level of the node below root; 0: a leaf */
-    struct spare *spares[MAX_LEVELS];
-    unsigned nr_spares[MAX_LEVELS];
-    unsigned total_spares;
-    unsigned reserved;                  /* sets that the spares are kept for */
+    struct node *root;                  /* NULL: uniform */
+    bool uniform;                       /* its value then */
+    unsigned top;                       /* level of the root */
+    uint64_t epoch;                     /* number of snapshots so far */
+    unsigned snapshots;                 /* that exist */
+    struct node *retired;               /* replaced, but visible to a snapshot */
+    uint64_t retired_memory;
+    struct node *spares;                /* of full size, for when malloc() has nothing */
+    uint64_t nr_spares;
+    uint64_t nodes;                     /* in the tree */
 };
 
-static inline bool is_uniform(entry_t entry)
+static inline unsigned popcount(uint64_t x)
 {
-    return entry <= UNIFORM_TRUE;
+    x -= x >> 1 & 0x5555555555555555;
+    x = (x & 0x3333333333333333) + (x >> 2 & 0x3333333333333333);
+    x = (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0f;
+    return x * 0x0101010101010101 >> 56;
 }
 
-/* Pages below one node of this level, as a shift. */
-static inline unsigned level_shift(unsigned level)
+/* Pages below one child of a node of this level, as a shift. */
+static inline unsigned child_shift(unsigned level)
 {
-    return LEAF_SHIFT + level * FAN_OUT_SHIFT;
+    return FAN_SHIFT + level * FAN_SHIFT;
 }
 
-/* Pages that a node which starts at start really has: the last one may be cut short. */
-static inline uint64_t node_pages(const struct attr_map *map, unsigned level, uint64_t start)
+/* Bits [first, last]. */
+static inline uint64_t bits_between(unsigned first, unsigned last)
 {
-    uint64_t left = map->pages - start;
-
-    if (level_shift(level) >= 64 || left >> level_shift(level) == 0)
-        return left;
-    return 1ULL << level_shift(level);
+    return UINT64_MAX << first & UINT64_MAX >> (63 - last);
 }
 
-/* The top node is as large as the map needs, all others are full size. */
-static size_t node_bytes(const struct attr_map *map, unsigned level)
+static inline uint64_t all_if(bool value)
 {
-    uint64_t units = level ? FAN_OUT : LEAF_WORDS;
+    return value ? UINT64_MAX : 0;
+}
 
-    if (level == map->top) {
-        unsigned shift = level ? level_shift(level - 1) : 6;
+/* --- Nodes --- */
 
-        units = ((map->pages - 1) >> shift) + 1;
+static inline size_t node_bytes(unsigned capacity)
+{
+    return sizeof(struct node) + capacity * sizeof(uint64_t);
+}
+
+/* Capacities are 0 and the powers of two from 2 to 64. */
+static unsigned capacity_for(unsigned slots)
+{
+    unsigned capacity = 2;
+
+    while (capacity < slots)
+        capacity *= 2;
+    return slots ? capacity : 0;
+}
+
+static inline unsigned slot_index(const struct node *node, unsigned child)
+{
+    return node->mixed == UINT64_MAX ? child : popcount(node->mixed & ((1ULL << child) - 1));
+}
+
+/* The node below a mixed child of a node of level 1 or above. */
+static inline struct node *slot_node(uint64_t slot)
+{
+    return (struct node *)(uintptr_t)slot;
+}
+
+/* With capacity for so many slots; NULL: no memory, unless a spare may be used and there is one. */
+static struct node *node_alloc(struct attr_map *map, unsigned slots, bool may_use_spare)
+{
+    unsigned capacity = capacity_for(slots);
+    struct node *node = malloc(node_bytes(capacity));
+
+    if (node) {
+        map->memory += node_bytes(capacity);
+    } else if (may_use_spare) {
+        node = map->spares;
+        map->spares = node->next;
+        map->nr_spares--;
+        capacity = FAN;
+    } else {
+        return NULL;
     }
-    return sizeof(uint64_t) + units * sizeof(uint64_t);
+    map->nodes++;
+    node->epoch = map->epoch;
+    node->capacity = capacity;
+    return node;
 }
 
-static void node_release(struct attr_map *map, unsigned level, void *node)
+static inline bool is_shared(const struct attr_map *map, const struct node *node)
 {
-    map->memory -= node_bytes(map, level);
+    return map->snapshots && node->epoch < map->epoch;
+}
+
+static void node_free(struct attr_map *map, struct node *node)
+{
+    size_t bytes = node_bytes(node->capacity);
+
+    map->nodes--;
+    if (is_shared(map, node)) {
+        map->retired_memory += bytes;
+        node->next = map->retired;
+        map->retired = node;
+        return;
+    }
+    map->memory -= bytes;
     free(node);
 }
 
-/* Free what is below an entry that starts at start; the number of true pages that were there. */
-static uint64_t tree_free(struct attr_map *map, entry_t entry, unsigned level, uint64_t start)
+/* The content goes to another node, with room for it; the old one goes. */
+static struct node *node_move(struct attr_map *map, struct node *to, struct node *from)
 {
-    uint64_t trues = 0;
+    to->value = from->value;
+    to->mixed = from->mixed;
+    memcpy(to->slot, from->slot, popcount(from->mixed) * sizeof(to->slot[0]));
+    node_free(map, from);
+    return to;
+}
 
-    if (is_uniform(entry))
-        return entry == UNIFORM_TRUE ? node_pages(map, level, start) : 0;
-    if (level) {
-        struct inner *node = (struct inner *)entry;
+/* Something that may be changed and has room for so many more slots. */
+static struct node *node_prepare(struct attr_map *map, struct node *node, unsigned more)
+{
+    unsigned slots = popcount(node->mixed) + more;
 
-        for (size_t i = 0; i < node->children; i++)
-            trues += tree_free(map, node->child[i], level - 1,
-                               start + ((uint64_t)i << level_shift(level - 1)));
-    } else {
-        trues = ((struct leaf *)entry)->trues;
+    if (!is_shared(map, node) && slots <= node->capacity)
+        return node;
+    return node_move(map, node_alloc(map, slots, true), node);
+}
+
+static void slot_insert(struct node *node, unsigned child, uint64_t slot)
+{
+    unsigned i = slot_index(node, child);
+
+    memmove(&node->slot[i + 1], &node->slot[i], (popcount(node->mixed) - i) * sizeof(slot));
+    node->slot[i] = slot;
+    node->mixed |= 1ULL << child;
+}
+
+/* Child becomes uniform. */
+static void slot_remove(struct node *node, unsigned child, bool value)
+{
+    unsigned i = slot_index(node, child);
+    uint64_t bit = 1ULL << child;
+
+    node->mixed &= ~bit;
+    node->value = (node->value & ~bit) | (value ? bit : 0);
+    memmove(&node->slot[i], &node->slot[i + 1],
+            (popcount(node->mixed) - i) * sizeof(node->slot[0]));
+}
+
+/* Free a tree; the number of true pages that it had. */
+static uint64_t tree_free(struct attr_map *map, struct node *node, unsigned level)
+{
+    uint64_t trues = (uint64_t)popcount(node->value & ~node->mixed) << child_shift(level);
+
+    for (uint64_t left = node->mixed; left; left &= left - 1) {
+        uint64_t slot = node->slot[slot_index(node, (unsigned)__builtin_ctzll(left))];
+
+        trues += level ? tree_free(map, slot_node(slot), level - 1) : popcount(slot);
     }
-    node_release(map, level, (void *)entry);
+    node_free(map, node);
     return trues;
 }
 
-static void spares_trim(struct attr_map *map)
-{
-    for (unsigned level = 0; map->total_spares; level++) {
-        while (map->nr_spares[level]) {
-            struct spare *spare = map->spares[level];
-
-            map->spares[level] = spare->next;
-            map->nr_spares[level]--;
-            map->total_spares--;
-            node_release(map, level, spare);
-        }
-    }
-}
-
-static int spares_fill(struct attr_map *map, unsigned level, unsigned want)
-{
-    while (map->nr_spares[level] < want) {
-        struct spare *spare = malloc(node_bytes(map, level));
-
-        if (!spare)
-            return -ENOMEM;
-        spare->next = map->spares[level];
-        map->spares[level] = spare;
-        map->nr_spares[level]++;
-        map->total_spares++;
-        map->memory += node_bytes(map, level);
-    }
-    return 0;
-}
-
-static void *spare_take(struct attr_map *map, unsigned level)
-{
-    struct spare *spare = map->spares[level];
-
-    map->spares[level] = spare->next;
-    map->nr_spares[level]--;
-    map->total_spares--;
-    return spare;
-}
+/* --- The map --- */
 
 struct attr_map *attr_map_new(uint64_t pages, bool value)
 {
@@ -159,19 +213,31 @@ struct attr_map *attr_map_new(uint64_t pages, bool value)
         return NULL;
     map->pages = pages;
     map->trues = value ? pages : 0;
-    map->root = value ? UNIFORM_TRUE : UNIFORM_FALSE;
+    map->uniform = value;
     map->memory = sizeof(*map);
-    while (level_shift(map->top) < 64 && pages > 1ULL << level_shift(map->top))
+    while (pages > 1ULL << child_shift(map->top + 1))
         map->top++;
     return map;
+}
+
+static void list_free(struct node *node)
+{
+    while (node) {
+        struct node *next = node->next;
+
+        free(node);
+        node = next;
+    }
 }
 
 void attr_map_free(struct attr_map *map)
 {
     if (!map)
         return;
-    tree_free(map, map->root, map->top, 0);
-    spares_trim(map);
+    if (map->root)
+        tree_free(map, map->root, map->top);
+    list_free(map->spares);
+    list_free(map->retired);
     free(map);
 }
 
@@ -190,310 +256,349 @@ uint64_t attr_map_memory(const struct attr_map *map)
     return map->memory;
 }
 
-/* The smallest piece that holds a page: a uniform entry or a leaf, and its bounds. */
-struct piece {
-    entry_t entry;
-    uint64_t start, end;
-};
-
-static inline struct piece piece_find(const struct attr_map *map, uint64_t page)
+struct attr_map *attr_map_snapshot(struct attr_map *map)
 {
-    unsigned level = map->top;
-    entry_t entry = map->root;
-    uint64_t start = 0;
+    struct attr_map *snapshot = malloc(sizeof(*snapshot));
 
-    while (!is_uniform(entry) && level) {
-        const struct inner *node = (const struct inner *)entry;
-
-        level--;
-        entry = node->child[(page - start) >> level_shift(level)];
-        start = page >> level_shift(level) << level_shift(level);
-    }
-    return (struct piece){ entry, start, start + node_pages(map, level, start) };
+    if (!snapshot)
+        return NULL;
+    *snapshot = *map;
+    snapshot->spares = snapshot->retired = NULL;
+    map->snapshots++;
+    map->epoch++;
+    return snapshot;
 }
 
-static inline bool piece_get(const struct piece *piece, uint64_t page)
+void attr_map_release(struct attr_map *map, struct attr_map *snapshot)
 {
-    uint64_t bit = page - piece->start;
-
-    if (is_uniform(piece->entry))
-        return piece->entry == UNIFORM_TRUE;
-    return ((const struct leaf *)piece->entry)->word[bit / 64] >> bit % 64 & 1;
+    snapshot->root = NULL;
+    if (--map->snapshots)
+        return;
+    snapshot->retired = map->retired;
+    map->memory -= map->retired_memory;
+    map->retired = NULL;
+    map->retired_memory = 0;
 }
+
+/* --- Reading --- */
 
 bool attr_map_get(const struct attr_map *map, uint64_t page)
 {
-    struct piece piece = piece_find(map, page);
+    const struct node *node = map->root;
 
-    return piece_get(&piece, page);
-}
+    if (!node)
+        return map->uniform;
+    for (unsigned level = map->top;; level--) {
+        unsigned child = page >> child_shift(level) & (FAN - 1);
+        uint64_t slot;
 
-/* First page from page on within the piece whose value differs, or the piece's end. */
-static inline uint64_t piece_next(const struct piece *piece, uint64_t page, bool value)
-{
-    const struct leaf *leaf = (const struct leaf *)piece->entry;
-    uint64_t flip = value ? UINT64_MAX : 0;
-    uint64_t bit = page - piece->start, n = piece->end - piece->start;
-
-    if (is_uniform(piece->entry))
-        return piece->entry == value ? piece->end : page;
-    for (uint64_t mask = UINT64_MAX << bit % 64; bit < n; mask = UINT64_MAX) {
-        uint64_t differ = (leaf->word[bit / 64] ^ flip) & mask;
-
-        bit = bit / 64 * 64;
-        if (differ) {
-            bit += __builtin_ctzll(differ);
-            break;
-        }
-        bit += 64;
-    }
-    return piece->start + (bit < n ? bit : n);
-}
-
-/* The lowest page such that it and all up to page (inclusive) have the value; page + 1: none. */
-static uint64_t piece_previous(const struct piece *piece, uint64_t page, bool value)
-{
-    const struct leaf *leaf = (const struct leaf *)piece->entry;
-    uint64_t flip = value ? UINT64_MAX : 0, bit = page - piece->start;
-
-    if (is_uniform(piece->entry))
-        return piece->entry == value ? piece->start : page + 1;
-    for (uint64_t mask = UINT64_MAX >> (63 - bit % 64);; mask = UINT64_MAX) {
-        uint64_t differ = (leaf->word[bit / 64] ^ flip) & mask;
-
-        bit = bit / 64 * 64;
-        if (differ)
-            return piece->start + bit + 64 - __builtin_clzll(differ);
-        if (!bit)
-            return piece->start;
-        bit--;
+        if (!(node->mixed >> child & 1))
+            return node->value >> child & 1;
+        slot = node->slot[slot_index(node, child)];
+        if (!level)
+            return slot >> (page & 63) & 1;
+        node = slot_node(slot);
     }
 }
 
-static uint64_t run_end(const struct attr_map *map, struct piece piece, uint64_t page, bool value)
+struct scan {
+    uint64_t first, end;
+    uint64_t *ends;
+    size_t n, max;
+    bool value;                 /* of the run that is open */
+};
+
+/* The open run ends here. False: enough. */
+static inline bool scan_emit(struct scan *scan, uint64_t page)
 {
-    while ((page = piece_next(&piece, page, value)) == piece.end && page < map->pages)
-        piece = piece_find(map, page);
-    return page;
+    if (page >= scan->end)
+        return false;
+    scan->ends[scan->n++] = page;
+    scan->value = !scan->value;
+    return scan->n < scan->max;
 }
 
-static uint64_t run_start(const struct attr_map *map, struct piece piece, uint64_t page,
-                          bool value)
+/* The 64 pages from base on. */
+static inline bool scan_word(struct scan *scan, uint64_t word, uint64_t base)
 {
-    while ((page = piece_previous(&piece, page, value)) == piece.start && page > 0)
-        piece = piece_find(map, --page);
-    return page;
-}
+    /* Where a page differs from the one before. */
+    uint64_t edges = word ^ (word << 1 | scan->value);
 
-bool attr_map_run(const struct attr_map *map, uint64_t page, uint64_t *ret_start,
-                  uint64_t *ret_end)
-{
-    struct piece piece = piece_find(map, page);
-    bool value = piece_get(&piece, page);
+    if (base <= scan->first)
+        edges &= UINT64_MAX << (scan->first - base) << 1;
+    if (scan->max - scan->n > 64 && scan->end - base >= 64) {
+        uint64_t *next = scan->ends + scan->n;
 
-    if (ret_start)
-        *ret_start = run_start(map, piece, page, value);
-    if (ret_end)
-        *ret_end = run_end(map, piece, page, value);
-    return value;
-}
-
-bool attr_map_all(const struct attr_map *map, uint64_t first, uint64_t count, bool value)
-{
-    uint64_t end = first + count;
-
-    while (first < end) {
-        struct piece piece = piece_find(map, first);
-
-        first = piece_next(&piece, first, value);
-        if (first < end && first < piece.end)
+        for (; edges; edges &= edges - 1)
+            *next++ = base + (unsigned)__builtin_ctzll(edges);
+        scan->n = (size_t)(next - scan->ends);
+        scan->value = word >> 63;
+        return true;
+    }
+    for (; edges; edges &= edges - 1) {
+        if (!scan_emit(scan, base + (unsigned)__builtin_ctzll(edges)))
             return false;
     }
     return true;
 }
 
-/*
- * A boundary (first or end of a range) that lies inside a uniform node splits
- * it, and every node below that holds the boundary: add them to need[].
- */
-static void needs_of_boundary(const struct attr_map *map, uint64_t page, bool value,
-                              uint8_t need[MAX_LEVELS])
+/* All edges after scan->first below a node. False: no more are wanted. */
+static bool scan_node(struct scan *scan, const struct node *node, unsigned level, uint64_t base)
 {
-    unsigned level = map->top;
-    entry_t entry = map->root;
-    uint64_t start = 0;
+    unsigned shift = child_shift(level);
+    unsigned from = scan->first > base ? (unsigned)((scan->first - base) >> shift) : 0;
+    const uint64_t *slot = &node->slot[from ? slot_index(node, from) : 0];
 
-    while (page > start && page < map->pages) {
-        if (is_uniform(entry) && entry == value)
-            return;
-        if (is_uniform(entry) && need[level] < (level == map->top ? 1 : 2))
-            need[level]++;
-        if (!level)
-            return;
-        level--;
-        if (!is_uniform(entry))
-            entry = ((const struct inner *)entry)->child[(page - start) >> level_shift(level)];
-        start = page >> level_shift(level) << level_shift(level);
+    for (uint64_t left = UINT64_MAX << from; left;) {
+        /* What isn't simply more of the open run: every mixed child, so slots come in order. */
+        uint64_t differ = (node->mixed | (node->value ^ all_if(scan->value))) & left, start;
+        bool more;
+
+        if (!differ)
+            return true;
+        start = base + ((uint64_t)__builtin_ctzll(differ) << shift);
+        if (start >= scan->end)
+            return false;
+        if (!(node->mixed & differ & -differ))
+            more = scan_emit(scan, start);
+        else if (level)
+            more = scan_node(scan, slot_node(*slot++), level - 1, start);
+        else
+            more = scan_word(scan, *slot++, start);
+        if (!more)
+            return false;
+        left &= ~(differ ^ (differ - 1));
     }
-}
-
-/* Make the node that replaces a uniform entry, from the spares. */
-static entry_t entry_split(struct attr_map *map, entry_t old, unsigned level, uint64_t span)
-{
-    size_t size = node_bytes(map, level);
-    void *node = spare_take(map, level);
-
-    if (!level) {
-        struct leaf *leaf = node;
-
-        leaf->trues = old == UNIFORM_TRUE ? span : 0;
-        memset(leaf->word, old == UNIFORM_TRUE ? 0xff : 0, size - sizeof(*leaf));
-    } else {
-        struct inner *inner = node;
-
-        inner->children = (size - sizeof(*inner)) / sizeof(entry_t);
-        for (size_t i = 0; i < inner->children; i++)
-            inner->child[i] = old;
-    }
-    return (entry_t)node;
-}
-
-/* Mostly none or one. */
-static inline unsigned count_bits(uint64_t word)
-{
-    return word & (word - 1) ? (unsigned)__builtin_popcountll(word) : !!word;
-}
-
-/* Set bits [first, end) of a leaf; how many changed. */
-static inline uint64_t leaf_set(struct leaf *leaf, uint64_t first, uint64_t end, bool value)
-{
-    uint64_t changed = 0;
-
-    for (uint64_t bit = first; bit < end; bit = (bit / 64 + 1) * 64) {
-        uint64_t mask = UINT64_MAX << bit % 64;
-        uint64_t *word = &leaf->word[bit / 64], differ;
-
-        if (end - bit / 64 * 64 < 64)
-            mask &= (1ULL << end % 64) - 1;
-        differ = (value ? ~*word : *word) & mask;
-        *word ^= differ;
-        changed += count_bits(differ);
-    }
-    leaf->trues += value ? changed : -changed;
-    return changed;
-}
-
-/* Set the part of [first, end) that lies below *entry; how many pages changed. */
-static uint64_t entry_set(struct attr_map *map, entry_t *entry, unsigned level, uint64_t start,
-                          uint64_t first, uint64_t end, bool value);
-
-static uint64_t inner_set(struct attr_map *map, entry_t *entry, unsigned level, uint64_t start,
-                          uint64_t first, uint64_t end, bool value)
-{
-    struct inner *node = (struct inner *)*entry;
-    unsigned shift = level_shift(level - 1);
-    uint64_t changed = 0;
-    size_t same = 0;
-
-    for (uint64_t i = (first - start) >> shift; i <= (end - 1 - start) >> shift; i++)
-        changed += entry_set(map, &node->child[i], level - 1, start + (i << shift), first, end,
-                             value);
-    while (same < node->children && node->child[same] == value)
-        same++;
-    if (same == node->children) {
-        node_release(map, level, node);
-        *entry = value;
-    }
-    return changed;
-}
-
-static uint64_t entry_set(struct attr_map *map, entry_t *entry, unsigned level, uint64_t start,
-                          uint64_t first, uint64_t end, bool value)
-{
-    uint64_t span = node_pages(map, level, start), changed;
-    struct leaf *leaf;
-
-    if (is_uniform(*entry) && *entry == value)
-        return 0;
-    first = first > start ? first : start;
-    end = end < start + span ? end : start + span;
-    if (end - first == span) {
-        uint64_t trues = tree_free(map, *entry, level, start);
-
-        *entry = value;
-        return value ? span - trues : trues;
-    }
-    if (is_uniform(*entry))
-        *entry = entry_split(map, *entry, level, span);
-    if (level)
-        return inner_set(map, entry, level, start, first, end, value);
-    leaf = (struct leaf *)*entry;
-    changed = leaf_set(leaf, first - start, end - start, value);
-    if (leaf->trues == (value ? span : 0)) {
-        node_release(map, 0, leaf);
-        *entry = value;
-    }
-    return changed;
-}
-
-/* The usual case, within one leaf that stays mixed. False: nothing was done. */
-static inline bool set_in_leaf(struct attr_map *map, uint64_t first, uint64_t count, bool value)
-{
-    struct piece piece = piece_find(map, first);
-    struct leaf *leaf = (struct leaf *)piece.entry;
-    uint64_t changed;
-
-    if (is_uniform(piece.entry) || count > piece.end - first)
-        return false;
-    /* It might become uniform. */
-    if ((value ? piece.end - piece.start - leaf->trues : leaf->trues) <= count)
-        return false;
-    changed = leaf_set(leaf, first - piece.start, first - piece.start + count, value);
-    map->trues += value ? changed : -changed;
     return true;
 }
 
-int attr_map_set(struct attr_map *map, uint64_t first, uint64_t count, bool value)
+size_t attr_map_ends(const struct attr_map *map, uint64_t first, uint64_t end, uint64_t *ends,
+                     size_t max, bool *ret_value)
 {
-    uint8_t need[MAX_LEVELS] = { 0 };
-    uint64_t changed;
-    int ret = 0;
+    struct scan scan = { .first = first, .end = end, .ends = ends, .max = max };
 
-    if (!count || set_in_leaf(map, first, count, value))
-        return 0;
-    needs_of_boundary(map, first, value, need);
-    needs_of_boundary(map, first + count, value, need);
-    for (unsigned level = 0; level <= map->top && !ret; level++)
-        ret = spares_fill(map, level, need[level]);
-    if (!ret) {
-        changed = entry_set(map, &map->root, map->top, 0, first, first + count, value);
-        map->trues += value ? changed : -changed;
-    }
-    if (!map->reserved)
-        spares_trim(map);
-    return ret;
+    scan.value = *ret_value = attr_map_get(map, first);
+    if (map->root)
+        scan_node(&scan, map->root, map->top, 0);
+    if (scan.n < max)
+        ends[scan.n++] = end;
+    return scan.n;
 }
 
-/* Whatever the range: two boundaries, each at most one node a level, and one root. */
-int attr_map_reserve(struct attr_map *map)
+bool attr_map_all(const struct attr_map *map, uint64_t first, uint64_t count, bool value)
 {
-    unsigned sets = map->reserved + 1;
+    uint64_t run_end;
+    bool is;
 
-    for (unsigned level = 0; level <= map->top; level++) {
-        int ret = spares_fill(map, level, level == map->top ? sets : 2 * sets);
+    if (!count)
+        return true;
+    attr_map_ends(map, first, first + count, &run_end, 1, &is);
+    return is == value && run_end == first + count;
+}
 
-        if (ret) {
-            if (!map->reserved)
-                spares_trim(map);
-            return ret;
-        }
+/* --- Setting --- */
+
+static struct node *tree_set(struct attr_map *map, struct node *node, unsigned level,
+                             uint64_t base, uint64_t first, uint64_t end, bool value,
+                             uint64_t *changed);
+
+/* Pages [first, end) of the word at base. */
+static void set_word(struct node *node, unsigned child, uint64_t base, uint64_t first,
+                     uint64_t end, bool value, uint64_t *changed)
+{
+    uint64_t mask = bits_between((unsigned)(first - base), (unsigned)(end - 1 - base));
+    bool was_mixed = node->mixed >> child & 1;
+    uint64_t *slot = &node->slot[slot_index(node, child)];
+    uint64_t word = was_mixed ? *slot : all_if(node->value >> child & 1);
+    uint64_t differ = (word ^ all_if(value)) & mask;
+
+    if (!differ)
+        return;
+    *changed += popcount(differ);
+    word ^= differ;
+    if (!was_mixed)
+        slot_insert(node, child, word);
+    else if (word == all_if(value))
+        slot_remove(node, child, value);
+    else
+        *slot = word;
+}
+
+static void set_child(struct attr_map *map, struct node *node, unsigned level, unsigned child,
+                      uint64_t base, uint64_t first, uint64_t end, bool value, uint64_t *changed)
+{
+    bool was_mixed = node->mixed >> child & 1, was = node->value >> child & 1;
+    struct node *below;
+
+    if (!level) {
+        set_word(node, child, base, first, end, value, changed);
+        return;
     }
-    map->reserved = sets;
+    if (!was_mixed) {
+        if (was == value)
+            return;
+        below = node_alloc(map, 2, true);
+        below->mixed = 0;
+        below->value = all_if(was);
+        slot_insert(node, child, (uintptr_t)below);
+    }
+    below = slot_node(node->slot[slot_index(node, child)]);
+    below = tree_set(map, below, level - 1, base, first, end, value, changed);
+    if (below)
+        node->slot[slot_index(node, child)] = (uintptr_t)below;
+    else
+        slot_remove(node, child, value);
+}
+
+/* Children that lie in the range as a whole. */
+static void set_whole(struct attr_map *map, struct node *node, unsigned level, uint64_t whole,
+                      bool value, uint64_t *changed)
+{
+    uint64_t differ = (node->value ^ all_if(value)) & whole & ~node->mixed;
+
+    *changed += (uint64_t)popcount(differ) << child_shift(level);
+    for (uint64_t left = node->mixed & whole; left; left &= left - 1) {
+        unsigned child = (unsigned)__builtin_ctzll(left);
+        uint64_t slot = node->slot[slot_index(node, child)];
+        uint64_t trues = level ? tree_free(map, slot_node(slot), level - 1) : popcount(slot);
+
+        *changed += value ? (1ULL << child_shift(level)) - trues : trues;
+        slot_remove(node, child, value);
+    }
+    node->value = (node->value & ~whole) | (all_if(value) & whole);
+}
+
+/* A quarter full: move to a smaller one if there is memory for that. */
+static struct node *node_shrink(struct attr_map *map, struct node *node)
+{
+    unsigned slots = popcount(node->mixed);
+    struct node *small;
+
+    if (!node->capacity || slots > node->capacity / 4)
+        return node;
+    small = node_alloc(map, slots, false);
+    return small ? node_move(map, small, node) : node;
+}
+
+/*
+ * Set the part of [first, end) that lies below a node that starts at base.  The
+ * node that stands for it now; NULL: all of it has the value.
+ */
+static struct node *tree_set(struct attr_map *map, struct node *node, unsigned level,
+                             uint64_t base, uint64_t first, uint64_t end, bool value,
+                             uint64_t *changed)
+{
+    unsigned shift = child_shift(level), more = 0;
+    uint64_t node_end = base + (1ULL << (shift + FAN_SHIFT)), whole, partial = 0;
+    unsigned from, last;
+
+    first = first > base ? first : base;
+    end = end < node_end ? end : node_end;
+    from = (unsigned)((first - base) >> shift);
+    last = (unsigned)((end - 1 - base) >> shift);
+    if (first & ((1ULL << shift) - 1))
+        partial |= 1ULL << from;
+    if (end & ((1ULL << shift) - 1))
+        partial |= 1ULL << last;
+    whole = bits_between(from, last) & ~partial;
+    more = popcount(partial & ~node->mixed & (node->value ^ all_if(value)));
+    node = node_prepare(map, node, more);
+    if (whole)
+        set_whole(map, node, level, whole, value, changed);
+    for (; partial; partial &= partial - 1) {
+        unsigned child = (unsigned)__builtin_ctzll(partial);
+        uint64_t start = base + ((uint64_t)child << shift), stop = start + (1ULL << shift);
+
+        set_child(map, node, level, child, start, first > start ? first : start,
+                  end < stop ? end : stop, value, changed);
+    }
+    if (!node->mixed && node->value == all_if(value)) {
+        node_free(map, node);
+        return NULL;
+    }
+    return node_shrink(map, node);
+}
+
+/*
+ * Nodes that one set makes at most: each on the way to its two ends is either new,
+ * with room for both, or replaced once by one with room.
+ */
+static unsigned worst_case(const struct attr_map *map)
+{
+    return 2 * (map->top + 1);
+}
+
+int attr_map_reserve(struct attr_map *map, uint64_t sets, uint64_t runs)
+{
+    uint64_t worst = worst_case(map);
+    /* Runs that become equal to their neighbours make no nodes, but may replace each one once. */
+    uint64_t replace = map->nodes + worst, need = sets * worst;
+
+    if (runs > sets)
+        need += (runs - sets) * worst < replace ? (runs - sets) * worst : replace;
+
+    while (map->nr_spares < need) {
+        struct node *spare = malloc(node_bytes(FAN));
+
+        if (!spare)
+            return -ENOMEM;
+        map->memory += node_bytes(FAN);
+        spare->next = map->spares;
+        map->spares = spare;
+        map->nr_spares++;
+    }
     return 0;
 }
 
 void attr_map_unreserve(struct attr_map *map)
 {
-    map->reserved = 0;
-    spares_trim(map);
+    while (map->nr_spares > worst_case(map)) {
+        struct node *spare = map->spares;
+
+        map->spares = spare->next;
+        map->nr_spares--;
+        map->memory -= node_bytes(FAN);
+        free(spare);
+    }
+}
+
+static void set_all(struct attr_map *map, bool value)
+{
+    if (map->root)
+        tree_free(map, map->root, map->top);
+    map->root = NULL;
+    map->uniform = value;
+    map->trues = value ? map->pages : 0;
+}
+
+int attr_map_set(struct attr_map *map, uint64_t first, uint64_t count, bool value)
+{
+    uint64_t end = first + count, room = 1ULL << child_shift(map->top + 1), changed = 0;
+    int ret;
+
+    if (!count || (!map->root && map->uniform == value))
+        return 0;
+    if (count == map->pages) {
+        set_all(map, value);
+        return 0;
+    }
+    ret = attr_map_reserve(map, 1, 1);
+    if (ret)
+        return ret;
+    if (end == map->pages) {
+        /* What lies beyond goes with the last page. */
+        end = room;
+        if (attr_map_get(map, map->pages - 1) != value)
+            changed -= room - map->pages;
+    }
+    if (!map->root) {
+        map->root = node_alloc(map, 2, true);
+        map->root->mixed = 0;
+        map->root->value = all_if(map->uniform);
+    }
+    map->root = tree_set(map, map->root, map->top, 0, first, end, value, &changed);
+    if (!map->root)
+        map->uniform = value;
+    map->trues += value ? changed : -changed;
+    return 0;
 }
