@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 
 enum {
@@ -67,7 +66,7 @@ static struct vcpu *vcpu_new(struct vm *vm, uint32_t id)
     vcpu->vm = vm;
     vcpu->id = id;
     vcpu->interrupt = -1;
-    vcpu->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    vcpu->wake_fd = -1;
     vcpu->cpu = cpu_new(&vcpu_cpu_ops, vcpu);
     vcpu->apic_base = APIC_BASE_DEFAULT | APIC_BASE_ENABLE | (is_bsp ? APIC_BASE_BSP : 0);
     vcpu->mp_state = KVM_MP_STATE_RUNNABLE;
@@ -80,7 +79,7 @@ static struct vcpu *vcpu_new(struct vm *vm, uint32_t id)
     }
     if (vcpu->cpu)              /* KVM starts where FNINIT would lead, not at power-on */
         vcpu->cpu->fpu = (struct cpu_fpu){ .control = 0x37f, .mxcsr = 0x1f80 };
-    if (vcpu->wake_fd < 0 || !vcpu->cpu || (irqchip_present(vm->irqchip) && !vcpu->lapic)) {
+    if (!vcpu->cpu || (irqchip_present(vm->irqchip) && !vcpu->lapic)) {
         vcpu_free(vcpu);
         return NULL;
     }
@@ -165,7 +164,7 @@ int vcpu_create(struct vm *vm, unsigned long id)
     struct vcpu *vcpu = NULL;
     int fd = -1, ret;
 
-    if (id >= VM_MAX_VCPUS)
+    if (id >= VM_MAX_VCPU_IDS)
         return -EINVAL;
     pthread_mutex_lock(&vm->lock);
     ret = add_vcpu(vm, id, &vcpu, &fd);

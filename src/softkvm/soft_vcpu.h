@@ -56,7 +56,7 @@ struct vcpu {
     pthread_mutex_t mutex, run_lock;
     bool in_guest;              /* atomic: within cpu_run(), for the ticker */
     bool asleep;                /* atomic: waits in HLT; wake_fd gets it out */
-    int wake_fd;
+    int wake_fd;                /* made when it first sleeps; -1: not yet, or none could be had */
 
     struct kvm_run *run;
     int exit_result;            /* of KVM_RUN after CPU_EXIT_ACCESS */

@@ -95,7 +95,7 @@ static unsigned vm_nr_vcpus(const struct vm *vm)
 
 struct vcpu *vm_vcpu_by_id(struct vm *vm, uint32_t id)
 {
-    return id < VM_MAX_VCPUS ? __atomic_load_n(&vm->vcpu_by_id[id], __ATOMIC_ACQUIRE) : NULL;
+    return id < VM_MAX_VCPU_IDS ? __atomic_load_n(&vm->vcpu_by_id[id], __ATOMIC_ACQUIRE) : NULL;
 }
 
 /*

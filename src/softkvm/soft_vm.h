@@ -18,7 +18,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { VM_MAX_VCPUS = 255 };
+/* As Linux: four ids for each, as topologies leave gaps. */
+enum { VM_MAX_VCPUS = 1024, VM_MAX_VCPU_IDS = 4 * VM_MAX_VCPUS };
 
 struct attr_map;
 struct eventfds;
@@ -40,7 +41,7 @@ struct vm {
 
     struct vcpu *vcpus[VM_MAX_VCPUS];   /* in order of creation; atomic, only grows */
     unsigned nr_vcpus;                  /* atomic */
-    struct vcpu *vcpu_by_id[VM_MAX_VCPUS];      /* atomic */
+    struct vcpu *vcpu_by_id[VM_MAX_VCPU_IDS];   /* atomic */
 
     struct irqchip *irqchip;
     struct eventfds *eventfds;

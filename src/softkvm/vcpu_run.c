@@ -22,6 +22,8 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 /* What steps of the loop return: go on, or KVM_RUN's result (0 or -errno). */
@@ -36,7 +38,7 @@ void vcpu_kick(struct vcpu *vcpu)
     __atomic_or_fetch(&vcpu->cpu->request, CPU_REQ_EXIT, __ATOMIC_SEQ_CST);
     /* EAGAIN: the counter is full, which wakes as well. */
     if (__atomic_load_n(&vcpu->asleep, __ATOMIC_SEQ_CST) &&
-        write(vcpu->wake_fd, &one, sizeof(one)) < 0)
+        write(__atomic_load_n(&vcpu->wake_fd, __ATOMIC_RELAXED), &one, sizeof(one)) < 0)
         return;
 }
 
@@ -275,20 +277,37 @@ static bool may_wake(struct vcpu *vcpu)
 }
 
 /*
+ * Processors that never halt, of which a big VM may have many, need no descriptor.
+ * Where there is none left to the process, a sleeper looks every now and then.
+ */
+static const struct timespec *prepare_sleep(struct vcpu *vcpu)
+{
+    static const struct timespec without_descriptor = { .tv_nsec = 1000 * 1000 };
+
+    if (vcpu->wake_fd < 0)
+        __atomic_store_n(&vcpu->wake_fd, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+                         __ATOMIC_RELAXED);
+    return vcpu->wake_fd < 0 ? &without_descriptor : NULL;
+}
+
+/*
  * Wait with the caller's signal mask.  0: something has come; -EINTR.
  * asleep is set before looking, as who brings something looks at it afterwards.
  */
 static int sleep_in_library(struct vcpu *vcpu, const struct run_signals *signals)
 {
+    const struct timespec *look_again = prepare_sleep(vcpu);
     struct pollfd poll = { .fd = vcpu->wake_fd, .events = POLLIN };
     int ret = 0;
     uint64_t n;
 
     __atomic_store_n(&vcpu->asleep, true, __ATOMIC_SEQ_CST);
     while (!ret && !may_wake(vcpu)) {
-        if (ppoll(&poll, 1, NULL, &signals->allowed) < 0)
+        int n_events = ppoll(&poll, 1, look_again, &signals->allowed);
+
+        if (n_events < 0)
             ret = -errno;
-        else if (read(vcpu->wake_fd, &n, sizeof(n)) < 0 && errno != EAGAIN)
+        else if (n_events > 0 && read(vcpu->wake_fd, &n, sizeof(n)) < 0 && errno != EAGAIN)
             ret = -errno;
     }
     __atomic_store_n(&vcpu->asleep, false, __ATOMIC_SEQ_CST);

@@ -100,7 +100,7 @@ static int set_boot_cpu_id(void *object, void *arg, unsigned long id)
     int ret = 0;
 
     pthread_mutex_lock(&vm->lock);
-    limit = vm->max_vcpu_id ? vm->max_vcpu_id : VM_MAX_VCPUS;
+    limit = vm->max_vcpu_id ? vm->max_vcpu_id : VM_MAX_VCPU_IDS;
     if (vm->nr_vcpus)
         ret = -EBUSY;
     else if (id > limit)
@@ -281,7 +281,7 @@ static int enable_max_vcpu_id(struct vm *vm, const struct kvm_enable_cap *cap)
     int ret = -EINVAL;
 
     pthread_mutex_lock(&vm->lock);
-    if (limit <= VM_MAX_VCPUS && vm->boot_cpu_id <= limit &&
+    if (limit <= VM_MAX_VCPU_IDS && vm->boot_cpu_id <= limit &&
         (!vm->max_vcpu_id || vm->max_vcpu_id == limit)) {
         vm->max_vcpu_id = limit;
         ret = 0;

@@ -210,7 +210,7 @@ int set_attributes2(int fd, uint64_t offset, uint64_t size, uint64_t attributes,
     return ret;
 }
 
-static void set_supported_cpuid(int vcpu)
+void set_supported_cpuid(int vcpu)
 {
     union {
         struct kvm_cpuid2 head;

@@ -87,6 +87,9 @@ int set_attributes(int vm, uint64_t gpa, uint64_t size, uint64_t attributes);
 int set_attributes2(int fd, uint64_t offset, uint64_t size, uint64_t attributes,
                     uint64_t *error_offset);
 
+/* Gives a vCPU all of KVM_GET_SUPPORTED_CPUID. */
+void set_supported_cpuid(int vcpu);
+
 /* A VM with one vCPU and size bytes of RAM at 0, which code is in. */
 struct machine {
     int vm, vcpu;

@@ -232,6 +232,53 @@ static void test_x2apic_ipis(void **state)
         WRMSR(1, X_SELF, 0x50), KICKED(2), TAKE(1, 0x50), WRMSR(1, X_EOI, 0), TAKE(1, 0x46));
 }
 
+/* Processors beyond 255: 257's id register has 1 in its 8 bits until it is an x2APIC. */
+static void test_ids_beyond_8_bits(void **state)
+{
+    struct board *board = *state;
+    struct lapic *big = lapic_new(board->chip, 257), *last = lapic_new(board->chip, 4095);
+    struct lapic_pending pending;
+
+    assert_true(big && last);
+    RUN(board, TO_X2APIC(0), WRMSR(0, X_SVR, 0x1ff), WRMSR(0, X_ICR, 257ULL << 32 | INIT | ASSERT),
+        PENDING(1, 0));
+    lapic_get_pending(big, &pending);
+    assert_true(pending.init);
+    pending = (struct lapic_pending){ .init = true };
+    lapic_clear_pending(big, &pending);
+    /* Both listen to 1, as hardware would, until user space says that it knows better. */
+    RUN(board, WRMSR(0, X_ICR, 1ULL << 32 | INIT | ASSERT), PENDING(1, P_INIT), CLEAR(1));
+    lapic_get_pending(big, &pending);
+    assert_true(pending.init);
+    irqchip_set_x2apic_api(board->chip, true, false);
+    pending = (struct lapic_pending){ .init = true };
+    lapic_clear_pending(big, &pending);
+    RUN(board, WRMSR(0, X_ICR, 1ULL << 32 | INIT | ASSERT), PENDING(1, P_INIT), CLEAR(1));
+    lapic_get_pending(big, &pending);
+    assert_false(pending.init);
+    /* With all of them x2APICs, found by id and by cluster. */
+    RUN(board, TO_X2APIC(1), TO_X2APIC(2), TO_X2APIC(3));
+    assert_int_equal(lapic_set_base(last, 0xfee00c00), 0);
+    assert_int_equal(lapic_set_base(big, 0xfee00c00), 0);
+    assert_true(lapic_wrmsr(last, X_SVR, 0x1ff, false));
+    assert_true(lapic_wrmsr(big, X_SVR, 0x1ff, false));
+    RUN(board, WRMSR(0, X_ICR, 4095ULL << 32 | 0x41), WRMSR(0, X_ICR, 4094ULL << 32 | 0x42),
+        /* Cluster 255, bit 15; cluster 16, bits 0 and 1. */
+        WRMSR(0, X_ICR, 0xff8000ULL << 32 | LOGICAL | 0x43),
+        WRMSR(0, X_ICR, 0x100003ULL << 32 | LOGICAL | LOWEST | 0x44),
+        WRMSR(0, X_ICR, 0x110002ULL << 32 | LOGICAL | 0x45));
+    assert_int_equal(lapic_take_interrupt(last), 0x43);
+    assert_true(lapic_wrmsr(last, X_EOI, 0, false));
+    assert_int_equal(lapic_take_interrupt(last), 0x41);
+    assert_int_equal(lapic_take_interrupt(big), 0x44);
+    /* Switched off and on again it is back in 8 bits. */
+    assert_true(lapic_wrmsr(last, MSR_BASE, 0xfee00000, false));
+    RUN(board, WRMSR(0, X_ICR, 4095ULL << 32 | 0x61));
+    assert_int_equal(lapic_take_interrupt(last), -1);
+    lapic_free(big);
+    lapic_free(last);
+}
+
 static void test_one_shot(void **state)
 {
     RUN(*state, ENABLE(1), APIC_W(1, TDCR, DIV1), APIC_W(1, LVTT, 0x40), APIC_W(1, TMICT, 1000),
@@ -401,6 +448,7 @@ int main(void)
         TEST(test_mmio_sizes),
         TEST(test_x2apic_registers),
         TEST(test_x2apic_ipis),
+        TEST(test_ids_beyond_8_bits),
         TEST(test_one_shot),
         TEST(test_divider),
         TEST(test_masked_timer_counts_silently),

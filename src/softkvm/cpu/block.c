@@ -22,6 +22,7 @@
 
 enum {
     ARENA_SIZE = 16 << 20,      /* address space; memory is used as blocks are decoded */
+    CACHE_SIZE = ((sizeof(struct block_cache) + 4095) & ~4095UL) + ARENA_SIZE,
     BLOCK_MAX_SIZE = sizeof(struct block) + (BLOCK_MAX_INSNS + 1) * sizeof(struct insn),
     MODE_SINGLE = 0x80,
 };
@@ -34,16 +35,13 @@ static unsigned nr_caches;
 
 struct block_cache *block_cache_new(void)
 {
-    struct block_cache *cache = calloc(1, sizeof(*cache));
+    /* One mapping, the arena last: not even the tables use memory before they are needed. */
+    struct block_cache *cache = mmap(NULL, CACHE_SIZE, PROT_READ | PROT_WRITE,
+                                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-    if (!cache)
+    if (cache == MAP_FAILED)
         return NULL;
-    cache->arena = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (cache->arena == MAP_FAILED) {
-        free(cache);
-        return NULL;
-    }
+    cache->arena = (uint8_t *)cache + CACHE_SIZE - ARENA_SIZE;
     /* Where the kernel lacks it, code_mark() has to do with a plain fence. */
     syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
     __atomic_fetch_add(&nr_caches, 1, __ATOMIC_SEQ_CST);
@@ -55,12 +53,13 @@ void block_cache_free(struct block_cache *cache)
     if (!cache)
         return;
     __atomic_fetch_sub(&nr_caches, 1, __ATOMIC_SEQ_CST);
-    munmap(cache->arena, ARENA_SIZE);
-    free(cache);
+    munmap(cache, CACHE_SIZE);
 }
 
 static void flush_all(struct block_cache *cache)
 {
+    if (!cache->used)           /* nothing is in the tables either */
+        return;
     memset(cache->jump, 0, sizeof(cache->jump));
     memset(cache->hash, 0, sizeof(cache->hash));
     memset(cache->pages, 0, sizeof(cache->pages));

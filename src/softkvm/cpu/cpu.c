@@ -109,7 +109,7 @@ void cpu_free(struct cpu *cpu)
 {
     if (!cpu)
         return;
-    free(cpu->tlb);
+    tlb_free(cpu->tlb);
     block_cache_free(cpu->blocks);
     free(cpu);
 }

@@ -14,7 +14,7 @@
 #include "paging.h"
 
 #include <pthread.h>
-#include <stdlib.h>
+#include <sys/mman.h>
 
 /* Where an access goes; host is NULL for MMIO. */
 struct place {
@@ -31,18 +31,29 @@ static void entry_clear(struct tlb_entry *e)
     e->page = TLB_NO_TAG;
 }
 
+/*
+ * A VM may have a thousand processors that never run: memory is used as it is
+ * filled.  Zeroed entries are as good as cleared ones, as address 0 belongs to the
+ * first slot; only an access across the end of the address space comes from the last.
+ */
 struct tlb *tlb_new(void)
 {
-    struct tlb *tlb = aligned_alloc(_Alignof(struct tlb), sizeof(*tlb));
+    struct tlb *tlb = mmap(NULL, sizeof(*tlb), PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-    if (!tlb)
+    if (tlb == MAP_FAILED)
         return NULL;
-    memset(tlb, 0, sizeof(*tlb));
-    for (unsigned i = 0; i < MMU_NR * TLB_SIZE; i++)
-        entry_clear(&tlb->entry[0][0] + i);
-    for (unsigned i = 0; i < TLB_SIZE; i++)
-        tlb->pages[i].gpa = TLB_NO_TAG;
+    for (unsigned index = 0; index < MMU_NR; index++) {
+        entry_clear(&tlb->entry[index][0]);
+        entry_clear(&tlb->entry[index][TLB_SIZE - 1]);
+    }
     return tlb;
+}
+
+void tlb_free(struct tlb *tlb)
+{
+    if (tlb)
+        munmap(tlb, sizeof(*tlb));
 }
 
 static void entry_list(struct tlb *tlb, struct tlb_entry *e, unsigned list)
@@ -82,8 +93,10 @@ void tlb_flush_all(struct cpu *cpu)
 void tlb_reset(struct cpu *cpu)
 {
     tlb_flush_all(cpu);
-    for (unsigned i = 0; i < TLB_SIZE; i++)
-        cpu->tlb->pages[i].gpa = TLB_NO_TAG;
+    for (unsigned i = 0; i < TLB_SIZE; i++) {
+        if (cpu->tlb->pages[i].tag)
+            cpu->tlb->pages[i].tag = 0;
+    }
 }
 
 static uint64_t large_bit(uint64_t addr)
@@ -122,8 +135,10 @@ void cpu_flush_gpa(struct cpu *cpu, uint64_t gpa, uint64_t size)
     struct tlb *tlb = cpu->tlb;
 
     for (unsigned i = 0; i < TLB_SIZE; i++) {
-        if (tlb->pages[i].gpa - gpa < size)
-            tlb->pages[i].gpa = TLB_NO_TAG;
+        struct gpa_entry *e = &tlb->pages[i];
+
+        if (e->tag && (e->tag & CPU_PAGE_MASK) - gpa < size)
+            e->tag = 0;
     }
     for (unsigned list = 0; list < TLB_NR_LISTS; list++) {
         for (unsigned i = 0; i < tlb->listed[list]; i++) {
@@ -143,13 +158,13 @@ enum cpu_status mmu_map_page(struct cpu *cpu, uint64_t gpa, enum cpu_access acce
     struct gpa_entry *e = &cpu->tlb->pages[(gpa >> CPU_PAGE_SHIFT) & (TLB_SIZE - 1)];
     enum cpu_status status;
 
-    if (e->gpa == gpa && (access != ACCESS_WRITE || e->page.writable)) {
+    if (e->tag == (gpa | GPA_VALID) && (access != ACCESS_WRITE || e->page.writable)) {
         *page = e->page;
         return CPU_OK;
     }
     status = cpu->ops->map_page(cpu->opaque, gpa, access, page);
     if (status == CPU_OK) {
-        e->gpa = gpa;
+        e->tag = gpa | GPA_VALID;
         e->page = *page;
     }
     return status;

@@ -30,6 +30,7 @@ enum {
 };
 
 #define TLB_NO_TAG UINT64_MAX
+#define GPA_VALID 1
 #define CPU_PAGE_MASK (~(uint64_t)(CPU_PAGE_SIZE - 1))
 
 /* One cache line.  A tag is set only where that kind of access needs no further check. */
@@ -46,7 +47,7 @@ struct tlb_entry {
 
 /* What cpu_ops.map_page() said of a page, kept until cpu_flush_gpa(). */
 struct gpa_entry {
-    uint64_t gpa;               /* or TLB_NO_TAG */
+    uint64_t tag;               /* gpa | GPA_VALID, or 0 */
     struct cpu_page page;
 };
 
@@ -162,8 +163,9 @@ enum cpu_status mmu_rmw_system(struct cpu *cpu, uint64_t addr, unsigned size, vo
  */
 enum cpu_status mmu_load_pdptrs(struct cpu *cpu, uint64_t cr3);
 
-/* A TLB with nothing in it, or NULL without memory; given back with free(). */
+/* A TLB with nothing in it, or NULL without memory. */
 struct tlb *tlb_new(void);
+void tlb_free(struct tlb *tlb);     /* or NULL */
 /* Forget what map_page() said, too. */
 void tlb_reset(struct cpu *cpu);
 void tlb_flush_all(struct cpu *cpu);

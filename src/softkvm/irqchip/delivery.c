@@ -17,6 +17,12 @@ static bool match_physical(const struct lapic *lapic, uint32_t dest)
     /* An x2APIC id above 255 reaches an APIC that hasn't changed its mode yet. */
     if (lapic->vcpu_id > 0xff && dest == lapic->vcpu_id)
         return true;
+    /*
+     * Nor does it answer to what its 8-bit id register has of that id, where user
+     * space knows of 32-bit ids: an INIT for processor 1 isn't for 257.
+     */
+    if (lapic->vcpu_id > 0xff && lapic->chip->x2apic_format)
+        return dest == XAPIC_BROADCAST;
     return dest == XAPIC_BROADCAST || dest == lapic->regs[REG_ID] >> 24;
 }
 
@@ -58,13 +64,81 @@ static bool match(const struct lapic *lapic, const struct apic_message *message)
     return message->logical ? match_logical(lapic, dest) : match_physical(lapic, dest);
 }
 
+unsigned lapic_index(const struct irqchip *chip, uint32_t id)
+{
+    unsigned low = 0, high = chip->lapic_count;
+
+    while (low < high) {
+        unsigned middle = (low + high) / 2;
+
+        if (chip->lapics[middle]->vcpu_id < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static void learn_ids(struct irqchip *chip)
+{
+    chip->ids = (struct apic_ids){ true, true, true };
+    for (unsigned n = 0; n < chip->lapic_count; n++) {
+        const struct lapic *lapic = chip->lapics[n];
+
+        if (!lapic_hw_enabled(lapic) || lapic_is_x2apic(lapic))
+            continue;
+        chip->ids.all_x2apic = false;
+        if (lapic->regs[REG_ID] >> 24 != lapic->vcpu_id)
+            chip->ids.physical_plain = false;
+    }
+}
+
+/*
+ * The APICs among which those that match are, by index: with a thousand of them
+ * not each message can be shown to all.  Ids are found directly while nobody has
+ * changed his; logical x2APIC ids are given: 16 processors make a cluster.
+ */
+struct span {
+    unsigned first, end;
+};
+
+static struct span span_of_ids(const struct irqchip *chip, uint32_t id, uint32_t count)
+{
+    struct span span = { .first = lapic_index(chip, id) };
+
+    for (span.end = span.first; span.end < chip->lapic_count; span.end++) {
+        if (chip->lapics[span.end]->vcpu_id - id >= count)
+            break;
+    }
+    return span;
+}
+
+static struct span candidates(struct irqchip *chip, const struct apic_message *message)
+{
+    uint32_t dest = message->dest;
+
+    if (!chip->ids.known)
+        learn_ids(chip);
+    if (message->shorthand == SHORT_SELF)
+        return span_of_ids(chip, message->sender->vcpu_id, 1);
+    if (message->shorthand == SHORT_NONE && dest != XAPIC_BROADCAST && dest != X2APIC_BROADCAST) {
+        if (!message->logical && chip->ids.physical_plain)
+            return span_of_ids(chip, dest, 1);
+        if (message->logical && chip->ids.all_x2apic)
+            return span_of_ids(chip, dest >> 16 << 4, 16);
+    }
+    return (struct span){ 0, chip->lapic_count };
+}
+
 /* The matching APIC whose processor does the least urgent work; equals take turns. */
 static struct lapic *lowest_priority(struct irqchip *chip, const struct apic_message *message)
 {
+    struct span span = candidates(chip, message);
+    unsigned count = span.end - span.first;
     struct lapic *best = NULL;
 
-    for (unsigned n = 0; n < chip->lapic_count; n++) {
-        struct lapic *lapic = chip->lapics[(chip->lowest_turn + n) % chip->lapic_count];
+    for (unsigned n = 0; n < count; n++) {
+        struct lapic *lapic = chip->lapics[span.first + (chip->lowest_turn + n) % count];
 
         if (!lapic_enabled(lapic) || !match(lapic, message))
             continue;
@@ -77,6 +151,7 @@ static struct lapic *lowest_priority(struct irqchip *chip, const struct apic_mes
 
 int apic_deliver(struct irqchip *chip, const struct apic_message *message)
 {
+    struct span span;
     int reached = -1;
 
     if (message->mode == DELIVER_LOWEST) {
@@ -84,7 +159,8 @@ int apic_deliver(struct irqchip *chip, const struct apic_message *message)
 
         return lapic ? lapic_accept(lapic, message) : -1;
     }
-    for (unsigned n = 0; n < chip->lapic_count; n++) {
+    span = candidates(chip, message);
+    for (unsigned n = span.first; n < span.end; n++) {
         if (!lapic_hw_enabled(chip->lapics[n]) || !match(chip->lapics[n], message))
             continue;
         if (reached < 0)

@@ -116,8 +116,13 @@ struct irqchip {
     struct ioapic ioapic;
     struct pit *pit;
     struct routing routing;
-    struct lapic **lapics;
+    struct lapic **lapics;              /* in order of vcpu_id */
     unsigned lapic_count;
+    struct apic_ids {                   /* of those that are on; delivery.c */
+        bool known;
+        bool physical_plain;            /* each answers to its vcpu_id alone */
+        bool all_x2apic;
+    } ids;
     unsigned lowest_turn;               /* rotates lowest-priority delivery among equals */
     struct irq_timers timers;
 };
@@ -200,6 +205,8 @@ int pit_set_state(struct pit *pit, const struct kvm_pit_state2 *state);  /* 0, -
 void pit_acked(struct pit *pit);                        /* the guest took a tick */
 
 /* delivery.c: APICs reached, 0 coalesced, -1 nobody listens. */
+/* The index of the first APIC whose vcpu_id isn't below id. */
+unsigned lapic_index(const struct irqchip *chip, uint32_t id);
 int apic_deliver(struct irqchip *chip, const struct apic_message *message);
 
 /* lapic.c */

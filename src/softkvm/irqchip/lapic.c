@@ -209,6 +209,7 @@ void lapic_eoi(struct lapic *lapic)
 struct lapic *lapic_new(struct irqchip *chip, uint32_t vcpu_id)
 {
     struct lapic *lapic = calloc(1, sizeof(*lapic)), **lapics;
+    unsigned at;
 
     if (!lapic)
         return NULL;
@@ -224,7 +225,11 @@ struct lapic *lapic_new(struct irqchip *chip, uint32_t vcpu_id)
         free(lapic);
         return NULL;
     }
-    chip->lapics[chip->lapic_count++] = lapic;
+    at = lapic_index(chip, vcpu_id);
+    memmove(&chip->lapics[at + 1], &chip->lapics[at],
+            (chip->lapic_count - at) * sizeof(chip->lapics[0]));
+    chip->lapics[at] = lapic;
+    chip->lapic_count++;
     lapic_reset_regs(lapic, false);
     pthread_mutex_unlock(&chip->lock);
     return lapic;
@@ -233,7 +238,7 @@ struct lapic *lapic_new(struct irqchip *chip, uint32_t vcpu_id)
 void lapic_free(struct lapic *lapic)
 {
     struct irqchip *chip;
-    unsigned n = 0;
+    unsigned n;
 
     if (!lapic)
         return;
@@ -241,8 +246,8 @@ void lapic_free(struct lapic *lapic)
     pthread_mutex_lock(&chip->lock);
     timer_cancel(chip, &lapic->timer);
     timers_unreserve(chip);
-    while (chip->lapics[n] != lapic)
-        n++;
+    n = lapic_index(chip, lapic->vcpu_id);
+    chip->ids.known = false;
     chip->lapic_count--;
     memmove(&chip->lapics[n], &chip->lapics[n + 1],
             (chip->lapic_count - n) * sizeof(chip->lapics[0]));

@@ -42,6 +42,12 @@ static void write_tpr(struct lapic *lapic, enum lapic_reg reg, uint32_t value)
     lapic_update(lapic);
 }
 
+static void write_id(struct lapic *lapic, enum lapic_reg reg, uint32_t value)
+{
+    lapic->regs[reg] = value;
+    lapic->chip->ids.known = false;
+}
+
 static void write_eoi(struct lapic *lapic, enum lapic_reg reg, uint32_t value)
 {
     lapic_eoi(lapic);
@@ -130,7 +136,7 @@ static void write_self_ipi(struct lapic *lapic, enum lapic_reg reg, uint32_t val
 #define EIGHT(reg_, access_) [(reg_) ... (reg_) + 7] = { (access_), 0, NULL }
 
 static const struct lapic_register registers[LAPIC_REGS] = {
-    [REG_ID]            = { R | WX, 0xff000000, NULL },
+    [REG_ID]            = { R | WX, 0xff000000, write_id },
     [REG_VERSION]       = { R, 0, NULL },
     [REG_TPR]           = { R | W, 0xff, write_tpr },
     [REG_APR]           = { RX, 0, NULL },
@@ -177,6 +183,7 @@ void lapic_refresh_ids(struct lapic *lapic)
 {
     uint32_t id = lapic->vcpu_id;
 
+    lapic->chip->ids.known = false;
     if (lapic_is_x2apic(lapic)) {
         lapic->regs[REG_ID] = id;
         lapic->regs[REG_LDR] = (id >> 4) << 16 | 1u << (id & 0xf);
@@ -419,6 +426,7 @@ int lapic_set_state(struct lapic *lapic, const struct kvm_lapic_state *state)
         memcpy(lapic->regs, regs, sizeof(regs));
         lapic->regs[REG_VERSION] = APIC_VERSION;
         lapic->regs[REG_DFR] |= DFR_FIXED;
+        lapic->chip->ids.known = false;
         if (lapic_is_x2apic(lapic))
             lapic_refresh_ids(lapic);
         lapic_timer_start(lapic, regs[REG_TIMER_CURRENT]);

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Interrupt controllers, timers and many vCPUs, as user space sees them. */
+#include "kvm_test.h"
+
+#include <string.h>
+
+enum {
+    X2APIC_BASE = 0xfee00c00, MSR_APIC_BASE = 0x1b, MSR_X2APIC_SVR = 0x80f, SVR_ENABLE = 0x1ff,
+    LAPIC_IRR = 0x200,
+};
+
+static int irqchip_vm(void)
+{
+    int vm = create_vm(0);
+
+    NEED(vm, KVM_CAP_IRQCHIP);
+    IOCTL(vm, KVM_SET_TSS_ADDR, 0xfffbd000);
+    CHECK_EQ(IOCTL(vm, KVM_CREATE_IRQCHIP, 0), 0);
+    return vm;
+}
+
+static int enable(int fd, uint32_t cap, uint64_t value)
+{
+    struct kvm_enable_cap args = { .cap = cap, .args = { value } };
+
+    return IOCTL(fd, KVM_ENABLE_CAP, &args);
+}
+
+static int set_msr(int vcpu, uint32_t index, uint64_t value)
+{
+    struct {
+        struct kvm_msrs head;
+        struct kvm_msr_entry entry;
+    } msrs = { .head.nmsrs = 1, .entry = { .index = index, .data = value } };
+
+    return IOCTL(vcpu, KVM_SET_MSRS, &msrs);
+}
+
+static bool irr_has(int vcpu, unsigned vector)
+{
+    struct kvm_lapic_state state;
+    uint32_t word;
+
+    CHECK_EQ(IOCTL(vcpu, KVM_GET_LAPIC, &state), 0);
+    memcpy(&word, &state.regs[LAPIC_IRR + 16 * (vector / 32)], sizeof(word));
+    return word >> vector % 32 & 1;
+}
+
+static int send_msi(int vm, uint32_t dest, uint32_t data)
+{
+    struct kvm_msi msi = { .address_lo = 0xfee00000 | (dest & 0xff) << 12,
+                           .address_hi = dest & ~0xffu, .data = data };
+
+    return IOCTL(vm, KVM_SIGNAL_MSI, &msi);
+}
+
+/* An x2APIC that is on. */
+static int add_x2apic(int vm, unsigned id)
+{
+    int vcpu = IOCTL(vm, KVM_CREATE_VCPU, id);
+
+    CHECK(vcpu >= 0);
+    set_supported_cpuid(vcpu);
+    CHECK_EQ(set_msr(vcpu, MSR_APIC_BASE, X2APIC_BASE), 1);
+    CHECK_EQ(set_msr(vcpu, MSR_X2APIC_SVR, SVR_ENABLE), 1);
+    return vcpu;
+}
+
+static void ids_beyond_8_bits(void)
+{
+    int vm = irqchip_vm(), limit = check_extension(vm, KVM_CAP_MAX_VCPU_ID);
+    int low, high, last;
+
+    if (limit <= 512)
+        test_skip("KVM_CAP_MAX_VCPU_ID is %d", limit);
+    CHECK(check_extension(vm, KVM_CAP_MAX_VCPUS) <= limit);
+    CHECK_EQ(enable(vm, KVM_CAP_X2APIC_API, KVM_X2APIC_API_USE_32BIT_IDS), 0);
+    low = add_x2apic(vm, 1);
+    high = add_x2apic(vm, 257);
+    last = add_x2apic(vm, limit - 1);
+    CHECK_EQ(IOCTL(vm, KVM_CREATE_VCPU, limit), -EINVAL);
+    CHECK_EQ(IOCTL(vm, KVM_CREATE_VCPU, 257), -EEXIST);
+    CHECK_EQ(send_msi(vm, 257, 0x41), 1);
+    CHECK_EQ(send_msi(vm, limit - 1, 0x42), 1);
+    CHECK(send_msi(vm, 258, 0x43) <= 0);
+    CHECK(!irr_has(low, 0x41) && irr_has(high, 0x41) && !irr_has(last, 0x41));
+    CHECK(!irr_has(low, 0x42) && !irr_has(high, 0x42) && irr_has(last, 0x42));
+}
+
+static const struct test_case cases[] = {
+    { "vCPU ids beyond 8 bits", ids_beyond_8_bits },
+};
+
+TEST_MAIN(cases)
