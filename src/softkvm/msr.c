@@ -93,6 +93,18 @@ static bool write_apic_base(struct vcpu *vcpu, uint32_t index, uint64_t value, b
     return true;
 }
 
+/* Without a local APIC here there is no such timer: 0, and nothing is kept, as in Linux. */
+static bool read_tsc_deadline(struct vcpu *vcpu, uint32_t index, uint64_t *value, bool host)
+{
+    *value = 0;
+    return !vcpu->lapic || lapic_rdmsr(vcpu->lapic, index, value);
+}
+
+static bool write_tsc_deadline(struct vcpu *vcpu, uint32_t index, uint64_t value, bool host)
+{
+    return !vcpu->lapic || lapic_wrmsr(vcpu->lapic, index, value, host);
+}
+
 static bool read_platform_info(struct vcpu *vcpu, uint32_t index, uint64_t *value, bool host)
 {
     if (!host && __atomic_load_n(&vcpu->vm->platform_info_denied, __ATOMIC_RELAXED))
@@ -160,7 +172,7 @@ static const struct msr_row rows[] = {
     { MSR_APIC_BASE, MSR_APIC_BASE, read_apic_base, write_apic_base },
     { MSR_TSC_ADJUST, MSR_TSC_ADJUST, read_tsc_adjust, write_tsc_adjust },
     { MSR_PLATFORM_INFO, MSR_PLATFORM_INFO, read_platform_info, write_platform_info },
-    { MSR_TSC_DEADLINE, MSR_TSC_DEADLINE, read_lapic, write_lapic },
+    { MSR_TSC_DEADLINE, MSR_TSC_DEADLINE, read_tsc_deadline, write_tsc_deadline },
     { MSR_X2APIC_FIRST, MSR_X2APIC_LAST, read_lapic, write_lapic },
     { MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_WALL_CLOCK_NEW, read_wall_clock, write_wall_clock },
     { MSR_KVM_SYSTEM_TIME_NEW, MSR_KVM_SYSTEM_TIME_NEW, read_kvmclock, write_kvmclock },

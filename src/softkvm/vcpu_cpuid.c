@@ -25,6 +25,8 @@ enum {
     CR4_OSXSAVE = 1 << 18,
     APIC_BASE_ENABLED = 1 << 11,
     XSAVE_LEGACY_AND_HEADER = 576,
+    /* Without the leaf; what page tables can hold. */
+    DEFAULT_PHYS_BITS = 36, MIN_PHYS_BITS = 32, MAX_PHYS_BITS = 52,
 };
 
 /* The paravirtual features that work here; docs/kvm-api.md lists them. */
@@ -74,7 +76,7 @@ static uint64_t read_gpa_limit(void)
         if (entries[i].leaf == LEAF_ADDRESS_SIZES)
             return 1ULL << (entries[i].eax & 0xff);
     }
-    return 1ULL << 36;          /* what a processor without that leaf has */
+    return 1ULL << DEFAULT_PHYS_BITS;
 }
 
 uint64_t vcpu_gpa_limit(void)
@@ -129,6 +131,23 @@ static bool same_table(const struct vcpu *vcpu, const struct kvm_cpuid2 *cpuid)
     return true;
 }
 
+/*
+ * MAXPHYADDR is what user space says, as in KVM: a VMM may hand on the host's
+ * own, which is another one than KVM_GET_SUPPORTED_CPUID's.
+ */
+static void set_phys_bits(struct vcpu *vcpu)
+{
+    const struct kvm_cpuid_entry2 *last = cpuid_find(vcpu, LEAF_EXTENDED, 0);
+    const struct kvm_cpuid_entry2 *entry = cpuid_find(vcpu, LEAF_ADDRESS_SIZES, 0);
+    bool known = entry && last && last->eax >= LEAF_ADDRESS_SIZES;
+    uint32_t bits = known ? entry->eax & 0xff : DEFAULT_PHYS_BITS;
+
+    vcpu->cpu->phys_bits = bits < MIN_PHYS_BITS   ? MIN_PHYS_BITS
+                           : bits > MAX_PHYS_BITS ? MAX_PHYS_BITS
+                                                  : bits;
+    cpu_state_replaced(vcpu->cpu);
+}
+
 int cpuid_set(struct vcpu *vcpu, const struct kvm_cpuid2 *cpuid)
 {
     size_t size = cpuid->nent * sizeof(cpuid->entries[0]);
@@ -146,6 +165,7 @@ int cpuid_set(struct vcpu *vcpu, const struct kvm_cpuid2 *cpuid)
     free(vcpu->cpuid);
     vcpu->cpuid = copy;
     vcpu->nr_cpuid = cpuid->nent;
+    set_phys_bits(vcpu);
     return 0;
 }
 

@@ -136,7 +136,7 @@ void vcpu_get_sregs(struct vcpu *vcpu, struct kvm_sregs *sregs)
         sregs->interrupt_bitmap[cpu->event.vector / 64] |= 1ULL << cpu->event.vector % 64;
 }
 
-static bool sregs_valid(const struct kvm_sregs *sregs)
+static bool sregs_valid(const struct kvm_sregs *sregs, unsigned phys_bits)
 {
     bool paging = sregs->cr0 & CR0_PG;
 
@@ -145,7 +145,7 @@ static bool sregs_valid(const struct kvm_sregs *sregs)
         return false;
     if (!(sregs->efer & EFER_LME) || !paging)
         return !(sregs->efer & EFER_LMA) && !sregs->cs.l;
-    return sregs->cr4 & CR4_PAE && sregs->efer & EFER_LMA && sregs->cr3 < vcpu_gpa_limit();
+    return sregs->cr4 & CR4_PAE && sregs->efer & EFER_LMA && !(sregs->cr3 >> phys_bits);
 }
 
 /* The interrupt that was on its way when the state was saved: the highest bit. */
@@ -169,7 +169,7 @@ int vcpu_set_sregs(struct vcpu *vcpu, const struct kvm_sregs *sregs)
     const struct kvm_segment *in = (const struct kvm_segment *)sregs;
     struct cpu *cpu = vcpu->cpu;
 
-    if (!sregs_valid(sregs))
+    if (!sregs_valid(sregs, vcpu->cpu->phys_bits))
         return -EINVAL;
     if (vcpu->lapic) {
         int ret = lapic_set_base(vcpu->lapic, sregs->apic_base);

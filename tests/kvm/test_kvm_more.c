@@ -200,6 +200,43 @@ static int set_msr(int vcpu, uint32_t index, uint64_t value)
     return IOCTL(vcpu, KVM_SET_MSRS, &msrs);
 }
 
+/* MAXPHYADDR is the table's, not KVM_GET_SUPPORTED_CPUID's: a mask of an MTRR shows it. */
+static void physical_address_size(void)
+{
+    enum { MTRR_MASK_0 = 0x201, MASK_VALID = 1 << 11 };
+    static const uint8_t widths[] = { 36, 40, 48, 52 };
+    struct machine m;
+
+    machine_init(&m, 0, 0x10000);
+    for (size_t i = 0; i < sizeof(widths); i++) {
+        struct {
+            uint32_t nent, padding;
+            struct kvm_cpuid_entry2 entries[2];
+        } cpuid = { 2, 0, { { .function = 0x80000000, .eax = 0x80000008 },
+                            { .function = 0x80000008, .eax = widths[i] } } };
+
+        CHECK_EQ(IOCTL(m.vcpu, KVM_SET_CPUID2, &cpuid), 0);
+        CHECK_EQ(set_msr(m.vcpu, MTRR_MASK_0, 1ull << (widths[i] - 1) | MASK_VALID), 1);
+        CHECK_EQ(set_msr(m.vcpu, MTRR_MASK_0, 1ull << widths[i] | MASK_VALID), 0);
+    }
+}
+
+/* A VMM with a local APIC of its own restores this MSR all the same. */
+static void deadline_without_apic(void)
+{
+    enum { TSC_DEADLINE = 0x6e0 };
+    struct {
+        struct kvm_msrs head;
+        struct kvm_msr_entry entry;
+    } msrs = { { .nmsrs = 1 }, { .index = TSC_DEADLINE, .data = 1 } };
+    struct machine m;
+
+    machine_init(&m, 0, 0x10000);
+    CHECK_EQ(set_msr(m.vcpu, TSC_DEADLINE, 12345), 1);
+    CHECK_EQ(IOCTL(m.vcpu, KVM_GET_MSRS, &msrs), 1);
+    CHECK_EQ(msrs.entry.data, 0);
+}
+
 /* mov ecx, 0xce; rdmsr; hlt; rdmsr: the last is #GP, which nobody handles */
 static const uint8_t platform_info_code[] = { 0x66, 0xb9, 0xce, 0, 0, 0, 0x0f, 0x32, 0xf4,
                                               0x0f, 0x32, 0xf4 };
@@ -258,6 +295,8 @@ static const struct test_case cases[] = {
     { "statistics", statistics },
     { "registers in struct kvm_run", registers_in_run },
     { "CPUID after running", cpuid_after_running },
+    { "width of physical addresses", physical_address_size },
+    { "TSC deadline without a local APIC", deadline_without_apic },
     { "limits of vCPU ids", limits },
     { "completing an access keeps the exit reason", completion_keeps_the_reason },
     { "page tables outside memory", page_tables_outside_memory },
