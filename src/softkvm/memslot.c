@@ -119,6 +119,19 @@ void memslots_free(struct vm *vm)
     free(vm->slots.by_gpa);
 }
 
+/* Clean; or with every page dirty, if the VM wants that. NULL: no memory. */
+static uint64_t *dirty_log_new(const struct vm *vm, const struct memslot *slot)
+{
+    uint64_t *dirty = sparse_alloc(dirty_bytes(slot)), pages = memslot_pages(slot);
+
+    if (dirty && vm->manual_dirty_log & KVM_DIRTY_LOG_INITIALLY_SET) {
+        memset(dirty, 0xff, pages / 64 * 8);
+        if (pages % 64)
+            dirty[pages / 64] = (1ULL << pages % 64) - 1;
+    }
+    return dirty;
+}
+
 /* Everything of a new slot except the guest_memfd. NULL: no memory. */
 static struct memslot *slot_new(struct vm *vm, const struct kvm_userspace_memory_region2 *region)
 {
@@ -134,7 +147,7 @@ static struct memslot *slot_new(struct vm *vm, const struct kvm_userspace_memory
     slot->code = code_words_get(&vm->code_words, memslot_pages(slot));
     slot->usable = sparse_alloc(memslot_pages(slot));
     if (slot->flags & KVM_MEM_LOG_DIRTY_PAGES)
-        slot->dirty = sparse_alloc(dirty_bytes(slot));
+        slot->dirty = dirty_log_new(vm, slot);
     if (!slot->code || !slot->usable ||
         (slot->flags & KVM_MEM_LOG_DIRTY_PAGES && !slot->dirty)) {
         slot_free(vm, slot);
@@ -209,7 +222,7 @@ static int slot_change_flags(struct vm *vm, struct memslot *slot, uint32_t flags
     uint64_t *dirty = NULL, *old;
 
     if (flags & KVM_MEM_LOG_DIRTY_PAGES) {
-        dirty = slot->dirty ? slot->dirty : sparse_alloc(dirty_bytes(slot));
+        dirty = slot->dirty ? slot->dirty : dirty_log_new(vm, slot);
         if (!dirty)
             return -ENOMEM;
     }
@@ -295,7 +308,7 @@ int vm_set_memory_region(struct vm *vm, const struct kvm_userspace_memory_region
     return ret;
 }
 
-/* Copy the log of one slot out and clear it; vm->lock held. */
+/* Copy the log of one slot out and, if it is KVM that clears it, do so; vm->lock held. */
 static int take_dirty_log(struct vm *vm, struct memslot *slot, uint64_t to)
 {
     size_t bytes = dirty_bytes(slot);
@@ -306,12 +319,49 @@ static int take_dirty_log(struct vm *vm, struct memslot *slot, uint64_t to)
         return -ENOMEM;
     vm_pause(vm);
     memcpy(taken, slot->dirty, bytes);
-    memset(slot->dirty, 0, bytes);
-    vm_flush_gpa(vm, slot->gpa, slot->size);
+    if (!vm->manual_dirty_log) {
+        memset(slot->dirty, 0, bytes);
+        vm_flush_gpa(vm, slot->gpa, slot->size);
+    }
     vm_resume(vm);
     ret = copy_to_user(to, taken, bytes);
     free(taken);
     return ret;
+}
+
+/* Clear the bits that the caller's bitmap has; writes to these pages are seen from now on. */
+static int clear_dirty_log(struct vm *vm, struct memslot *slot,
+                           const struct kvm_clear_dirty_log *log)
+{
+    size_t words = (log->num_pages + 63ULL) / 64;
+    uint64_t *mask = malloc(words * sizeof(*mask)), *dirty = slot->dirty + log->first_page / 64;
+    int ret = mask || !words ? 0 : -ENOMEM;
+
+    if (!ret)
+        ret = copy_from_user(mask, (uintptr_t)log->dirty_bitmap, words * sizeof(*mask));
+    if (!ret) {
+        vm_pause(vm);
+        for (size_t i = 0; i < words; i++) {
+            uint64_t gpa = slot->gpa + (log->first_page + i * 64) * GUEST_PAGE_SIZE;
+
+            if (!(dirty[i] & mask[i]))
+                continue;
+            dirty[i] &= ~mask[i];
+            vm_flush_gpa(vm, gpa, 64 * GUEST_PAGE_SIZE);
+        }
+        vm_resume(vm);
+    }
+    free(mask);
+    return ret;
+}
+
+/* NULL: no such slot, or it has no log. *ret: why. vm->lock held. */
+static struct memslot *slot_with_log(struct vm *vm, uint32_t id, int *ret)
+{
+    struct memslot *slot = vm->slots.by_id[id];
+
+    *ret = slot && slot->dirty ? 0 : -ENOENT;
+    return *ret ? NULL : slot;
 }
 
 int vm_get_dirty_log(struct vm *vm, const struct kvm_dirty_log *log)
@@ -322,11 +372,33 @@ int vm_get_dirty_log(struct vm *vm, const struct kvm_dirty_log *log)
     if (log->slot >> 16 || log->slot >= MEMSLOT_MAX)
         return -EINVAL;
     pthread_mutex_lock(&vm->lock);
-    slot = vm->slots.by_id[log->slot];
-    if (!slot || !slot->dirty)
-        ret = -ENOENT;
-    else
+    slot = slot_with_log(vm, log->slot, &ret);
+    if (slot)
         ret = take_dirty_log(vm, slot, (uintptr_t)log->dirty_bitmap);
+    pthread_mutex_unlock(&vm->lock);
+    return ret;
+}
+
+/* Whole words of the bitmap, but for the last page's. */
+static bool is_part_of_log(const struct memslot *slot, const struct kvm_clear_dirty_log *log)
+{
+    uint64_t pages = memslot_pages(slot);
+
+    return range_within(log->first_page, log->num_pages, pages) &&
+           (log->num_pages % 64 == 0 || log->num_pages == pages - log->first_page);
+}
+
+int vm_clear_dirty_log(struct vm *vm, const struct kvm_clear_dirty_log *log)
+{
+    struct memslot *slot;
+    int ret;
+
+    if (log->slot >> 16 || log->slot >= MEMSLOT_MAX || log->first_page % 64)
+        return -EINVAL;
+    pthread_mutex_lock(&vm->lock);
+    slot = slot_with_log(vm, log->slot, &ret);
+    if (slot)
+        ret = is_part_of_log(slot, log) ? clear_dirty_log(vm, slot, log) : -EINVAL;
     pthread_mutex_unlock(&vm->lock);
     return ret;
 }

@@ -21,6 +21,8 @@ struct vm;
 
 enum { MEMSLOT_MAX = 32764 };   /* 32767 less KVM's own three */
 
+#define MANUAL_DIRTY_LOG_FLAGS (KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | KVM_DIRTY_LOG_INITIALLY_SET)
+
 struct memslot {
     uint32_t id, flags;
     uint64_t gpa, size, hva;
@@ -52,8 +54,12 @@ struct memslot *memslots_find(const struct memslots *slots, uint64_t gpa);
 int vm_set_memory_region(struct vm *vm, const struct kvm_userspace_memory_region2 *region,
                          uint32_t valid_flags);
 
-/* KVM_GET_DIRTY_LOG: -ENOENT without a log, -EFAULT. */
+/*
+ * KVM_GET_DIRTY_LOG, which clears the log unless KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 is
+ * enabled; and KVM_CLEAR_DIRTY_LOG.  -EINVAL, -ENOENT without a log, -EFAULT, -ENOMEM.
+ */
 int vm_get_dirty_log(struct vm *vm, const struct kvm_dirty_log *log);
+int vm_clear_dirty_log(struct vm *vm, const struct kvm_clear_dirty_log *log);
 
 void memslots_free(struct vm *vm);
 

@@ -52,6 +52,7 @@ struct vm {
     bool platform_info_denied;  /* the guest gets #GP from MSR_PLATFORM_INFO; atomic */
     struct msr_filter *msr_filter;      /* NULL: all allowed; changes while the VM is paused */
     uint32_t msr_exits;         /* KVM_MSR_EXIT_REASON_* that go to user space; atomic */
+    uint64_t manual_dirty_log;  /* KVM_DIRTY_LOG_MANUAL_* as enabled; under lock */
     uint64_t hypercall_exits;   /* mask of KVM_HC_* that go to user space; atomic */
     int64_t clock_offset;       /* kvm-clock = CLOCK_MONOTONIC + this, ns; atomic */
     uint64_t created_ns;        /* of CLOCK_MONOTONIC */

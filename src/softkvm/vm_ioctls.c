@@ -61,6 +61,11 @@ static int get_dirty_log(void *object, void *arg, unsigned long value)
     return vm_get_dirty_log(object, arg);
 }
 
+static int clear_dirty_log(void *object, void *arg, unsigned long value)
+{
+    return vm_clear_dirty_log(object, arg);
+}
+
 static int set_memory_attributes(void *object, void *arg, unsigned long value)
 {
     return vm_set_attributes(object, arg);
@@ -309,6 +314,19 @@ static int set_msr_filter(void *object, void *arg, unsigned long value)
     return msr_filter_set(object, arg);
 }
 
+/* INITIALLY_SET is nothing alone; slots that have a log keep what is in it. */
+static int enable_manual_dirty_log(struct vm *vm, const struct kvm_enable_cap *cap)
+{
+    uint64_t flags = cap->args[0];
+
+    if (flags && flags != KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE && flags != MANUAL_DIRTY_LOG_FLAGS)
+        return -EINVAL;
+    pthread_mutex_lock(&vm->lock);
+    vm->manual_dirty_log = flags;
+    pthread_mutex_unlock(&vm->lock);
+    return 0;
+}
+
 static int get_stats_fd(void *object, void *arg, unsigned long value)
 {
     return stats_fd_create(object, NULL);
@@ -325,6 +343,7 @@ static int enable_cap(void *object, void *arg, unsigned long value)
         { KVM_CAP_MAX_VCPU_ID, enable_max_vcpu_id },
         { KVM_CAP_MSR_PLATFORM_INFO, enable_platform_info },
         { KVM_CAP_X86_USER_SPACE_MSR, enable_user_space_msr },
+        { KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, enable_manual_dirty_log },
     };
     const struct kvm_enable_cap *cap = arg;
 
@@ -345,6 +364,7 @@ static const struct ioctl_row rows[] = {
     IOCTL_STRUCT(KVM_SET_USER_MEMORY_REGION2, struct kvm_userspace_memory_region2,
                  KVM_CAP_USER_MEMORY2, set_user_memory_region2),
     IOCTL_STRUCT(KVM_GET_DIRTY_LOG, struct kvm_dirty_log, CAP_NONE, get_dirty_log),
+    IOCTL_STRUCT(KVM_CLEAR_DIRTY_LOG, struct kvm_clear_dirty_log, CAP_NONE, clear_dirty_log),
     /* Its capability is a mask: capability.c. */
     IOCTL_STRUCT(KVM_SET_MEMORY_ATTRIBUTES, struct kvm_memory_attributes, CAP_NONE,
                  set_memory_attributes),

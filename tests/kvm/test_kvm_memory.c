@@ -129,6 +129,87 @@ static void dirty_log(void)
     CHECK(IOCTL(m.vm, KVM_GET_DIRTY_LOG, &log) < 0);
 }
 
+static int enable_manual_log(int vm, uint64_t flags)
+{
+    struct kvm_enable_cap cap = { .cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, .args = { flags } };
+
+    return IOCTL(vm, KVM_ENABLE_CAP, &cap);
+}
+
+static int clear_log(int vm, uint32_t slot, uint64_t first, uint32_t pages, void *bitmap)
+{
+    struct kvm_clear_dirty_log log = { .slot = slot, .first_page = first, .num_pages = pages,
+                                       .dirty_bitmap = bitmap };
+
+    return IOCTL(vm, KVM_CLEAR_DIRTY_LOG, &log);
+}
+
+/* KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2: reading doesn't clear, clearing is for whole words. */
+static void manual_dirty_log(void)
+{
+    uint64_t bitmap[3], mask[3] = { ~0ULL, ~0ULL, ~0ULL };
+    struct kvm_dirty_log log = { .slot = 1, .dirty_bitmap = bitmap };
+    struct machine m;
+
+    machine_init(&m, 0, 0x100000);
+    NEED(m.vm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2);
+    CHECK_EQ(check_extension(m.vm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2), 3);
+    CHECK_EQ(clear_log(m.vm, 1, 0, 64, mask), -ENOENT);
+    CHECK_EQ(enable_manual_log(m.vm, 4), -EINVAL);
+    CHECK_EQ(enable_manual_log(m.vm, KVM_DIRTY_LOG_INITIALLY_SET), -EINVAL);
+    CHECK_EQ(enable_manual_log(m.vm, KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE), 0);
+    CHECK_EQ(set_region(m.vm, 1, KVM_MEM_LOG_DIRTY_PAGES, 0x40000000, 130 * PAGE,
+                        host_memory(130 * PAGE)), 0);
+    /* mov %eax,0x40001000; 0x40042000; 0x40081000; hlt; jmp back */
+    machine_long_mode(&m, CODE(0xbb, 0, 0x10, 0, 0x40, 0x89, 0x03,
+                               0x89, 0x83, 0, 0x10, 4, 0, 0x89, 0x83, 0, 0, 8, 0,
+                               0xf4, 0xeb, 0xef));
+    machine_run_to(&m, KVM_EXIT_HLT);
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQ(IOCTL(m.vm, KVM_GET_DIRTY_LOG, &log), 0);
+        CHECK_EQ(bitmap[0], 2);
+        CHECK_EQ(bitmap[1], 4);
+        CHECK_EQ(bitmap[2], 2);
+    }
+    CHECK_EQ(clear_log(m.vm, 1, 1, 63, mask), -EINVAL);
+    CHECK_EQ(clear_log(m.vm, 1, 0, 63, mask), -EINVAL);
+    CHECK_EQ(clear_log(m.vm, 1, 64, 67, mask), -EINVAL);
+    CHECK_EQ(clear_log(m.vm, 1, 192, 0, mask), -EINVAL);
+    CHECK_EQ(clear_log(m.vm, 1, -64ULL, 128, mask), -EINVAL);
+    CHECK_EQ(clear_log(m.vm, 1 << 16 | 1, 0, 64, mask) < 0, true);
+    CHECK_EQ(clear_log(m.vm, 1, 0, 64, NULL), -EFAULT);
+    CHECK_EQ(clear_log(m.vm, 1, 0, 0, NULL), 0);
+    mask[0] = 1;
+    CHECK_EQ(clear_log(m.vm, 1, 0, 64, mask), 0);               /* not that page */
+    CHECK_EQ(clear_log(m.vm, 1, 128, 2, mask + 2), 0);          /* up to the end */
+    CHECK_EQ(IOCTL(m.vm, KVM_GET_DIRTY_LOG, &log), 0);
+    CHECK_EQ(bitmap[0], 2);
+    CHECK_EQ(bitmap[1], 4);
+    CHECK_EQ(bitmap[2], 0);
+    CHECK_EQ(clear_log(m.vm, 1, 64, 64, mask + 1), 0);
+    CHECK_EQ(IOCTL(m.vm, KVM_GET_DIRTY_LOG, &log), 0);
+    CHECK_EQ(bitmap[1], 0);
+    machine_run_to(&m, KVM_EXIT_HLT);
+    CHECK_EQ(IOCTL(m.vm, KVM_GET_DIRTY_LOG, &log), 0);
+    CHECK_EQ(bitmap[1], 4);
+    CHECK_EQ(bitmap[2], 2);
+    /* With both flags a new log starts full, without bits behind the end. */
+    CHECK_EQ(enable_manual_log(m.vm, 3), 0);
+    CHECK_EQ(set_region(m.vm, 2, KVM_MEM_LOG_DIRTY_PAGES, 0x60000000, 130 * PAGE,
+                        host_memory(130 * PAGE)), 0);
+    log.slot = 2;
+    CHECK_EQ(IOCTL(m.vm, KVM_GET_DIRTY_LOG, &log), 0);
+    CHECK_EQ(bitmap[0] & bitmap[1], ~0ULL);
+    CHECK_EQ(bitmap[2], 3);
+    /* And off again. */
+    CHECK_EQ(enable_manual_log(m.vm, 0), 0);
+    log.slot = 1;
+    CHECK_EQ(IOCTL(m.vm, KVM_GET_DIRTY_LOG, &log), 0);
+    CHECK_EQ(bitmap[1], 4);
+    CHECK_EQ(IOCTL(m.vm, KVM_GET_DIRTY_LOG, &log), 0);
+    CHECK_EQ(bitmap[1], 0);
+}
+
 static void guest_memfd_creation(void)
 {
     int vm = create_vm(0), other = create_vm(0), a, b;
@@ -651,6 +732,7 @@ static const struct test_case cases[] = {
     { "slots: as many as announced", all_slots },
     { "slots: moved and replaced in use", move_slot_in_use },
     { "dirty log", dirty_log },
+    { "dirty log that user space clears", manual_dirty_log },
     { "guest_memfd: creation", guest_memfd_creation },
     { "guest_memfd: outlives its VM", guest_memfd_after_vm },
     { "guest_memfd: binding", guest_memfd_binding },
