@@ -314,8 +314,6 @@ static int set_guest_debug(void *object, void *arg, unsigned long value)
         cpu->event.pending = true;
         cpu->event.vector = debug->control & KVM_GUESTDBG_INJECT_DB ? VECTOR_DB : VECTOR_BP;
     }
-    /* Breakpoints were written into memory, or taken out, behind the processor's back. */
-    cpu_flush_gpa(cpu, 0, UINT64_MAX);
     cpu_state_replaced(cpu);
     return 0;
 }

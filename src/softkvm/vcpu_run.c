@@ -106,6 +106,8 @@ static void take_init_and_sipi(struct vcpu *vcpu, const struct lapic_pending *pe
 
 static void inject(struct vcpu *vcpu, uint8_t vector, bool external)
 {
+    /* It may be a device's that wrote to memory before. */
+    cpu_doubt_code(vcpu->cpu);
     memset(&vcpu->cpu->event, 0, sizeof(vcpu->cpu->event));
     vcpu->cpu->event.pending = true;
     vcpu->cpu->event.external = external;
@@ -351,6 +353,7 @@ static int finish_instruction(struct vcpu *vcpu)
     do {
         __atomic_store_n(&cpu->request, 0, __ATOMIC_SEQ_CST);
         vcpu->log.next = 0;
+        cpu->restart = vcpu->log.count > 0;
         status = cpu_run(cpu);
     } while (status == CPU_EXIT_REQUEST && !__atomic_load_n(&vcpu->vm->paused, __ATOMIC_SEQ_CST));
     cpu->guest_debug = wishes;
@@ -399,6 +402,7 @@ static int one_round(struct vcpu *vcpu, const struct run_signals *signals, bool 
         cpu_interrupt_allowed(cpu))
         return finish(vcpu, KVM_EXIT_IRQ_WINDOW_OPEN);
     vcpu->log.next = 0;
+    cpu->restart = vcpu->log.count > 0;
     vapic_from_apic(vcpu);
     status = cpu_run(cpu);
     vapic_to_apic(vcpu);
@@ -473,6 +477,7 @@ int vcpu_run(struct vcpu *vcpu)
             run->exit_reason = KVM_EXIT_UNKNOWN;
             vcpu->has_run = true;
         }
+        cpu_doubt_code(vcpu->cpu);
         ret = run_loop(vcpu, &signals);
     }
     save_to_run(vcpu);

@@ -39,15 +39,6 @@ void vcpu_get_regs(struct vcpu *vcpu, struct kvm_regs *regs)
     regs->rflags = cpu_rflags(vcpu->cpu);
 }
 
-/*
- * The processor sees its own stores to decoded code, not those of user space.
- * Who loads a program, or writes a breakpoint, sets registers afterwards.
- */
-static void code_may_have_changed(struct vcpu *vcpu)
-{
-    cpu_flush_gpa(vcpu->cpu, 0, UINT64_MAX);
-}
-
 void vcpu_set_regs(struct vcpu *vcpu, const struct kvm_regs *regs)
 {
     const uint64_t *in = (const uint64_t *)regs;
@@ -58,7 +49,6 @@ void vcpu_set_regs(struct vcpu *vcpu, const struct kvm_regs *regs)
     if (regs->rip != cpu->regs[REG_RIP]) {
         memset(&vcpu->log, 0, sizeof(vcpu->log));
         vcpu->hypercall_waiting = false;
-        code_may_have_changed(vcpu);
     }
     for (size_t i = 0; i < sizeof(regs_order) / sizeof(regs_order[0]); i++)
         cpu->regs[regs_order[i]] = in[i];
@@ -189,7 +179,6 @@ int vcpu_set_sregs(struct vcpu *vcpu, const struct kvm_sregs *sregs)
     cpu->cr3 = sregs->cr3;
     cpu->cr4 = sregs->cr4;
     cpu->efer = sregs->efer;
-    code_may_have_changed(vcpu);
     cpu_state_replaced(cpu);
     set_interrupt_bitmap(vcpu, sregs);
     return 0;

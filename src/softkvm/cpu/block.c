@@ -23,12 +23,17 @@
 enum {
     ARENA_SIZE = 16 << 20,      /* address space; memory is used as blocks are decoded */
     CACHE_SIZE = ((sizeof(struct block_cache) + 4095) & ~4095UL) + ARENA_SIZE,
-    BLOCK_MAX_SIZE = sizeof(struct block) + (BLOCK_MAX_INSNS + 1) * sizeof(struct insn),
+    BLOCK_MAX_BYTES = BLOCK_MAX_INSNS * INSN_MAX_BYTES,
+    BLOCK_MAX_SIZE = sizeof(struct block) + (BLOCK_MAX_INSNS + 1) * sizeof(struct insn) +
+                     BLOCK_MAX_BYTES,
+    ARENA_ALIGN = 8,
     MODE_SINGLE = 0x80,
+    WORD_DECODED = 1,           /* the code words' bit 0 */
+    WORD_NEVER = 2,             /* no_code has neither this nor what doubt makes of it */
 };
 
 static const uint32_t no_code;
-struct block block_none = { .code = &no_code, .word = 1 };
+struct block block_none = { .code = &no_code, .word = WORD_NEVER };
 
 /* vCPUs of this process: with one alone nobody else's stores need ordering. */
 static unsigned nr_caches;
@@ -64,12 +69,46 @@ static void flush_all(struct block_cache *cache)
     memset(cache->hash, 0, sizeof(cache->hash));
     memset(cache->pages, 0, sizeof(cache->pages));
     cache->used = 0;
+    cache->trusted = NULL;
     cache->pending = NULL;
 }
 
 void block_cache_flush_all(struct cpu *cpu)
 {
     flush_all(cpu->blocks);
+}
+
+void cpu_doubt_code(struct cpu *cpu)
+{
+    struct block *block = cpu->blocks->trusted;
+
+    for (; block; block = block->trusted_next)
+        block->word &= ~(uint32_t)WORD_DECODED;
+    cpu->blocks->trusted = NULL;
+    cpu->doubted_at = cpu->instructions;
+}
+
+static void block_trust(struct block_cache *cache, struct block *block)
+{
+    block->word |= WORD_DECODED;
+    block->trusted_next = cache->trusted;
+    cache->trusted = block;
+}
+
+bool block_confirm(struct cpu *cpu, struct block *block)
+{
+    uint32_t word = __atomic_load_n(block->code, __ATOMIC_RELAXED);
+
+    if (likely(word == block->word))
+        return true;
+    if (word != (block->word | WORD_DECODED))
+        return false;
+    if (!guest_equal(block->host, block->copy, block->bytes)) {
+        cpu_code_written((uint32_t *)block->code);
+        return false;
+    }
+    block_trust(cpu->blocks, block);
+    return true;
 }
 
 static struct code_page **page_head(struct block_cache *cache, uint64_t gpa)
@@ -117,7 +156,7 @@ void block_verify_page(struct cpu *cpu, uint64_t gpa, const struct cpu_page *pag
 static void block_kill(struct block *block)
 {
     block->code = &no_code;
-    block->word = 1;
+    block->word = WORD_NEVER;
 }
 
 void block_cache_flush_gpa(struct cpu *cpu, uint64_t gpa, uint64_t size)
@@ -260,9 +299,12 @@ static struct decode_mode decode_mode(const struct cpu *cpu, const struct fetch 
     };
 }
 
-/* As many instructions as lie within the page; none when the first one doesn't. */
+/*
+ * As many instructions as lie within the page; none when the first one doesn't.
+ * copy gets the bytes that they were decoded from.
+ */
 static unsigned decode_run(struct cpu *cpu, const struct fetch *fetch, unsigned max,
-                           struct insn *insns)
+                           struct insn *insns, uint8_t *copy)
 {
     const uint8_t *code = fetch->page.host + (fetch->linear & ~CPU_PAGE_MASK);
     unsigned off = 0, count = 0;
@@ -278,6 +320,7 @@ static unsigned decode_run(struct cpu *cpu, const struct fetch *fetch, unsigned 
         if (!length)
             break;
         insns[count].ordinal = count;
+        memcpy(copy + off, bytes, length);
         off += length;
         if (decode_ends_block(&insns[count++]))
             break;
@@ -313,10 +356,38 @@ static enum cpu_status decode_transient(struct cpu *cpu, const struct fetch *fet
     block->transient = true;
     block->gpa = fetch->gpa;
     block->code = &no_code;
-    block->word = 1;
+    block->word = WORD_NEVER;
     finish_block(cpu, block, 1);
     *ret = block;
     return CPU_OK;
+}
+
+void block_keep_left(struct cpu *cpu, const struct insn *insn)
+{
+    struct block_cache *cache = cpu->blocks;
+    struct block *block = (struct block *)cache->left_block;
+    struct insn *alone = block->insns;
+
+    *alone = *insn;
+    alone->next -= insn->off;
+    alone->off = alone->ordinal = 0;
+    /* As decode_insn() would have it had the block begun here. */
+    if (insn->base == REG_RIP &&
+        __builtin_sub_overflow(insn->disp, (int32_t)insn->off, &alone->disp))
+        alone->index = REG_NONE;
+    *block = (struct block){ .code = &no_code, .word = WORD_NEVER, .transient = true };
+    finish_block(cpu, block, 1);
+    cache->left = true;
+    cache->left_rip = cpu->regs[REG_RIP];
+}
+
+const struct block *block_take_left(struct cpu *cpu)
+{
+    struct block_cache *cache = cpu->blocks;
+    bool left = cache->left && cache->left_rip == cpu->regs[REG_RIP];
+
+    cache->left = false;
+    return left ? (const struct block *)cache->left_block : NULL;
 }
 
 /* Room for a block of any length, and its page. */
@@ -330,7 +401,7 @@ static void *arena_take(struct block_cache *cache, size_t size)
 {
     void *p = cache->arena + cache->used;
 
-    cache->used += size;
+    cache->used += (size + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
     return p;
 }
 
@@ -365,6 +436,7 @@ static enum cpu_status decode_block(struct cpu *cpu, const struct fetch *fetch, 
 {
     struct block_cache *cache = cpu->blocks;
     uint32_t word = code_mark(fetch->page.code);
+    uint8_t copy[BLOCK_MAX_BYTES];
     struct block *block;
     unsigned count;
 
@@ -376,11 +448,14 @@ static enum cpu_status decode_block(struct cpu *cpu, const struct fetch *fetch, 
     block->mode = block_mode(cpu, single);
     block->transient = false;
     block->gpa = fetch->gpa;
-    count = decode_run(cpu, fetch, single ? 1 : BLOCK_MAX_INSNS, block->insns);
+    block->host = fetch->page.host + (fetch->linear & ~CPU_PAGE_MASK);
+    count = decode_run(cpu, fetch, single ? 1 : BLOCK_MAX_INSNS, block->insns, copy);
     if (!count)
         return decode_transient(cpu, fetch, ret);
     finish_block(cpu, block, count);
     arena_take(cache, sizeof(*block) + (count + 1) * sizeof(struct insn));
+    block->copy = memcpy(arena_take(cache, block->bytes), copy, block->bytes);
+    block_trust(cache, block);
     block->hash_next = *hash_head(cache, block->gpa);
     *hash_head(cache, block->gpa) = block;
     cpu->blocks_decoded++;
@@ -388,17 +463,17 @@ static enum cpu_status decode_block(struct cpu *cpu, const struct fetch *fetch, 
     return CPU_OK;
 }
 
-/* Blocks that are no longer current leave the chain as it is searched. */
-static struct block *hash_find(struct block_cache *cache, uint64_t gpa, uint8_t mode)
+/* Blocks that turn out to be not current leave the chain as it is searched. */
+static struct block *hash_find(struct cpu *cpu, uint64_t gpa, uint8_t mode)
 {
-    struct block **link = hash_head(cache, gpa), *block;
+    struct block **link = hash_head(cpu->blocks, gpa), *block;
 
     while ((block = *link)) {
-        if (!block_is_current(block)) {
+        if ((block->word | WORD_DECODED) != __atomic_load_n(block->code, __ATOMIC_RELAXED)) {
             *link = block->hash_next;
             continue;
         }
-        if (block->gpa == gpa && block->mode == mode)
+        if (block->gpa == gpa && block->mode == mode && block_confirm(cpu, block))
             return block;
         link = &block->hash_next;
     }
@@ -426,7 +501,7 @@ enum cpu_status block_find(struct cpu *cpu, bool single, const struct block **re
     cpu->fetch_key = fetch_key(cpu);
     e = jump_entry(cpu->blocks, fetch.linear);
     if (!single && e->rip == fetch.linear && e->key == cpu->fetch_key &&
-        block_is_current(e->block) && e->block->bytes <= fetch.left) {
+        block_confirm(cpu, e->block) && e->block->bytes <= fetch.left) {
         *ret = e->block;
         return CPU_OK;
     }
@@ -436,7 +511,7 @@ enum cpu_status block_find(struct cpu *cpu, bool single, const struct block **re
     if (status != CPU_OK)
         return status;
     fetch.gpa = (fetch.gpa & CPU_PAGE_MASK) | (fetch.linear & ~CPU_PAGE_MASK);
-    block = hash_find(cpu->blocks, fetch.gpa, block_mode(cpu, single));
+    block = hash_find(cpu, fetch.gpa, block_mode(cpu, single));
     if (!block || block->bytes > fetch.left) {
         if (fetch.limited)
             return decode_transient(cpu, &fetch, ret);

@@ -295,7 +295,14 @@ struct cpu {
     int64_t budget;             /* instructions until the engine's loop is to look around */
     uint64_t fetch_key;         /* what links between blocks and the jump cache depend on */
 
+    /*
+     * Set before cpu_run() where it is to go on with the instruction that left with
+     * CPU_EXIT_ACCESS: that one is completed as it was decoded.
+     */
+    bool restart;
+
     uint64_t instructions;      /* completed, counted block by block */
+    uint64_t doubted_at;        /* what that was at the last cpu_doubt_code() */
     uint64_t blocks_decoded, tlb_fills;
 
     const struct cpu_ops *ops;
@@ -345,6 +352,14 @@ bool cpu_cr4_known(uint64_t value);
  * (and only of it).  Only from the owner thread, or while it is outside cpu_run().
  */
 void cpu_flush_gpa(struct cpu *cpu, uint64_t gpa, uint64_t size);
+
+/*
+ * Whoever else writes guest memory may have changed code that ran: what runs from
+ * here on is compared with memory first, once.  To be called where a guest may
+ * learn of such a write: on entry, with an interrupt.  Costs as much as was
+ * executed since the last time.  From the owner thread.
+ */
+void cpu_doubt_code(struct cpu *cpu);
 
 /* A store hit a page with decoded code: blocks of that page end here and everywhere. */
 void cpu_code_written(uint32_t *code);

@@ -61,8 +61,14 @@ static ALWAYS_INLINE enum cpu_status insn_finish(struct cpu *cpu, const struct i
 /* The record after the last instruction: no link of its block leads on. */
 insn_exec exec_end, exec_end_near, exec_leave;
 
-/* No usable link: remember which one it is, so that the engine can set it. */
+/*
+ * The link can't be followed at once: its block was in doubt and is run after all, or
+ * the engine is told which link to set.
+ */
 enum cpu_status chain_miss(struct cpu *cpu, const struct insn *end, unsigned slot, bool near);
+
+/* The same for the jump cache's entry. */
+enum cpu_status chain_indirect_miss(struct cpu *cpu, const struct jump_entry *e, uint64_t rip);
 
 /*
  * chain - go on with the block at rip, which a direct branch (or the end of the
@@ -97,7 +103,7 @@ static ALWAYS_INLINE enum cpu_status chain_indirect(struct cpu *cpu, const struc
         likely(block_is_current(e->block)) && likely(cpu->budget > 0) &&
         likely(!__atomic_load_n(&cpu->request, __ATOMIC_RELAXED)))
         return e->block->insns[0].exec(cpu, e->block->insns);
-    return CPU_BREAK;
+    return chain_indirect_miss(cpu, e, rip);
 }
 
 #endif

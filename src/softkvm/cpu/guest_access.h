@@ -10,6 +10,7 @@
 #ifndef SOFTKVM_CPU_GUEST_ACCESS_H
 #define SOFTKVM_CPU_GUEST_ACCESS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -59,6 +60,16 @@ static inline void guest_fill(void *to, uint8_t byte, size_t size)
         __atomic_store_n((uint8_t *)to + i, byte, __ATOMIC_RELAXED);
 }
 
+static inline bool guest_equal(const void *memory, const void *bytes, size_t size)
+{
+    const uint8_t *at = memory, *expected = bytes;
+
+    for (size_t i = 0; i < size; i++)
+        if (__atomic_load_n(at + i, __ATOMIC_RELAXED) != expected[i])
+            return false;
+    return true;
+}
+
 #undef GUEST_ACCESS_MOVE
 
 #else
@@ -78,6 +89,11 @@ static inline void guest_move(void *to, const void *from, size_t size)
 static inline void guest_fill(void *to, uint8_t byte, size_t size)
 {
     memset(to, byte, size);
+}
+
+static inline bool guest_equal(const void *memory, const void *bytes, size_t size)
+{
+    return !memcmp(memory, bytes, size);
 }
 
 #endif

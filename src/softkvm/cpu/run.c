@@ -25,6 +25,9 @@ enum { BUDGET = 4096 };
 enum { BUDGET = 256 };
 #endif
 
+/* The longest that code runs without being compared with memory: cpu_doubt_code(). */
+enum { DOUBT_AFTER = 1 << 20 };
+
 static uint64_t linear_rip(const struct cpu *cpu)
 {
     uint64_t rip = cpu->regs[REG_RIP];
@@ -78,7 +81,9 @@ enum cpu_status insn_stop(struct cpu *cpu, const struct insn *insn, enum cpu_sta
     cpu->budget -= insn->ordinal + completed;
     if (status == CPU_OK)
         status = CPU_BREAK;
-    if (unlikely(cpu->attention) && status != CPU_EXIT_ACCESS)
+    if (unlikely(status == CPU_EXIT_ACCESS))
+        block_keep_left(cpu, insn);
+    else if (unlikely(cpu->attention))
         status = attend(cpu, status);
     return status;
 }
@@ -135,11 +140,29 @@ enum cpu_status exec_leave(struct cpu *cpu, const struct insn *end)
     return CPU_BREAK;
 }
 
+/* Nobody wants the engine to look around. */
+static bool may_go_on(const struct cpu *cpu)
+{
+    return cpu->budget > 0 && !__atomic_load_n(&cpu->request, __ATOMIC_RELAXED);
+}
+
 enum cpu_status chain_miss(struct cpu *cpu, const struct insn *end, unsigned slot, bool near)
 {
+    struct block *next = end->link[slot];
+
+    if (may_go_on(cpu) && (near || end->link_key == cpu->fetch_key) && block_confirm(cpu, next))
+        return next->insns[0].exec(cpu, next->insns);
     cpu->blocks->pending = (struct insn *)end;
     cpu->blocks->pending_slot = slot;
     cpu->blocks->pending_near = near;
+    return CPU_BREAK;
+}
+
+enum cpu_status chain_indirect_miss(struct cpu *cpu, const struct jump_entry *e, uint64_t rip)
+{
+    if (may_go_on(cpu) && e->rip == rip && e->key == cpu->fetch_key &&
+        block_confirm(cpu, e->block))
+        return e->block->insns[0].exec(cpu, e->block->insns);
     return CPU_BREAK;
 }
 
@@ -172,6 +195,18 @@ static enum cpu_status run_block(struct cpu *cpu, const struct block *block, int
     return status;
 }
 
+/* The block at rip, or the instruction there that waited for user space. */
+static enum cpu_status next_block(struct cpu *cpu, bool single, const struct block **ret)
+{
+    if (unlikely(cpu->restart)) {
+        cpu->restart = false;
+        *ret = block_take_left(cpu);
+        if (*ret)
+            return CPU_OK;
+    }
+    return block_find(cpu, single, ret);
+}
+
 static bool must_step(const struct cpu *cpu)
 {
     return (cpu->flags & (FLAG_TF | FLAG_RF)) || cpu->interrupt_shadow ||
@@ -189,7 +224,7 @@ static enum cpu_status step(struct cpu *cpu)
 
     if (hits)
         return debug_trap(cpu, hits);
-    status = block_find(cpu, true, &block);
+    status = next_block(cpu, true, &block);
     if (status != CPU_OK)
         return status;
     cpu->interrupt_shadow = false;
@@ -211,7 +246,9 @@ static enum cpu_status run_on(struct cpu *cpu)
 
     if (unlikely(must_step(cpu)))
         return step(cpu);
-    status = block_find(cpu, false, &block);
+    if (unlikely(cpu->instructions - cpu->doubted_at > DOUBT_AFTER))
+        cpu_doubt_code(cpu);
+    status = next_block(cpu, false, &block);
     if (unlikely(status != CPU_OK))
         return status;
     block_link(cpu, block);

@@ -26,10 +26,11 @@ enum cpu_status exec_invlpg(struct cpu *cpu, const struct insn *insn)
     return CPU_BREAK;
 }
 
-/* There is no cache whose contents could differ from memory. */
+/* There is no cache whose contents could differ from memory, but for decoded code. */
 enum cpu_status exec_wbinvd(struct cpu *cpu, const struct insn *insn)
 {
-    return CPU_OK;
+    cpu_doubt_code(cpu);
+    return CPU_BREAK;
 }
 
 enum cpu_status exec_hlt(struct cpu *cpu, const struct insn *insn)
@@ -102,7 +103,9 @@ enum cpu_status exec_cpuid(struct cpu *cpu, const struct insn *insn)
     cpu->regs[REG_RBX] = regs[1];
     cpu->regs[REG_RCX] = regs[2];
     cpu->regs[REG_RDX] = regs[3];
-    return CPU_OK;
+    /* It serialises, which is how code says that another processor may have changed it. */
+    cpu_doubt_code(cpu);
+    return CPU_BREAK;
 }
 
 enum cpu_status exec_rdmsr(struct cpu *cpu, const struct insn *insn)
