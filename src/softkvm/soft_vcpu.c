@@ -86,6 +86,11 @@ static struct vcpu *vcpu_new(struct vm *vm, uint32_t id)
     return vcpu;
 }
 
+static void unlock(void *mutex)
+{
+    pthread_mutex_unlock(mutex);
+}
+
 static int class_ioctl(void *object, unsigned long request, unsigned long arg)
 {
     struct vcpu *vcpu = object;
@@ -95,6 +100,7 @@ static int class_ioctl(void *object, unsigned long request, unsigned long arg)
     if (!row)
         return -EINVAL;
     pthread_mutex_lock(&vcpu->mutex);
+    pthread_cleanup_push(unlock, &vcpu->mutex);         /* KVM_RUN can be cancelled */
     if (row->runs) {
         ret = ioctl_call(row, vcpu, arg);
     } else {
@@ -102,7 +108,7 @@ static int class_ioctl(void *object, unsigned long request, unsigned long arg)
         ret = ioctl_call(row, vcpu, arg);
         pthread_mutex_unlock(&vcpu->run_lock);
     }
-    pthread_mutex_unlock(&vcpu->mutex);
+    pthread_cleanup_pop(1);
     return ret;
 }
 

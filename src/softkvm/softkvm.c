@@ -2,6 +2,7 @@
 /* The public calls: from a descriptor to the object that answers. */
 #include "softkvm.h"
 
+#include "cancel.h"
 #include "descriptor.h"
 #include "gmem_mapping.h"
 #include "system.h"
@@ -10,52 +11,88 @@
 #include <fcntl.h>
 #include <stdint.h>
 
+/*
+ * What holds for all public calls: errno stays what it was, and the thread isn't
+ * cancelled in the middle.
+ */
+struct call {
+    int errno_before;
+    struct cancel_held cancel;
+};
+
+static struct call call_begin(void)
+{
+    return (struct call){ .errno_before = errno, .cancel = cancel_hold() };
+}
+
+static void call_end(const struct call *call)
+{
+    errno = call->errno_before;
+    cancel_release(call->cancel);
+}
+
 int softkvm_open(const struct softkvm_options *options)
 {
     static const struct softkvm_options defaults;
+    const struct call call = call_begin();
+    int ret = system_open(options ? options : &defaults);
 
-    if (!options)
-        options = &defaults;
-    /* Attributes are kept in one place only. */
-    if (options->gmem_in_place_conversion && options->vm_attributes2)
-        return -EINVAL;
-    return system_open(options);
+    call_end(&call);
+    return ret;
 }
 
-int softkvm_ioctl(int fd, unsigned long request, unsigned long arg)
+static void put(void *descriptor)
 {
-    struct descriptor *descriptor = descriptor_get(fd);
-    const struct descriptor_class *class;
-    int saved = errno, ret;
+    descriptor_put(descriptor);
+}
 
-    if (!descriptor)
-        return -EBADF;
-    class = descriptor_class(descriptor);
+static int call_ioctl(struct descriptor *descriptor, unsigned long request, unsigned long arg)
+{
+    const struct descriptor_class *class = descriptor_class(descriptor);
+    int ret;
+
+    pthread_cleanup_push(put, descriptor);              /* KVM_RUN can be cancelled */
     if (descriptor_inherited(descriptor) && !class->survives_fork)
         ret = -EIO;
     else
         ret = class->ioctl ? class->ioctl(descriptor_object(descriptor), request, arg) : -ENOTTY;
-    descriptor_put(descriptor);
-    errno = saved;
+    pthread_cleanup_pop(1);
     return ret;
+}
+
+int softkvm_ioctl(int fd, unsigned long request, unsigned long arg)
+{
+    const struct call call = call_begin();
+    struct descriptor *descriptor = descriptor_get(fd);
+    int ret = descriptor ? call_ioctl(descriptor, request, arg) : -EBADF;
+
+    call_end(&call);
+    return ret;
+}
+
+static int call_mmap(struct descriptor *descriptor, void *addr, size_t length, int prot, int flags,
+                     int fd, off_t offset, void **ret)
+{
+    const struct descriptor_class *class = descriptor_class(descriptor);
+
+    if (!class->mmap)
+        return -ENODEV;
+    if (descriptor_inherited(descriptor))
+        return -EIO;
+    return class->mmap(descriptor_object(descriptor), addr, length, prot, flags, fd, offset, ret);
 }
 
 int softkvm_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset, void **ret)
 {
+    const struct call call = call_begin();
     struct descriptor *descriptor = descriptor_get(fd);
-    const struct descriptor_class *class;
-    int saved = errno, error = -ENODEV;
+    int error = -EBADF;
 
-    if (!descriptor)
-        return -EBADF;
-    class = descriptor_class(descriptor);
-    if (class->mmap && descriptor_inherited(descriptor))
-        error = -EIO;
-    else if (class->mmap)
-        error = class->mmap(descriptor_object(descriptor), addr, length, prot, flags, fd, offset,
-                            ret);
-    descriptor_put(descriptor);
-    errno = saved;
+    if (descriptor) {
+        error = call_mmap(descriptor, addr, length, prot, flags, fd, offset, ret);
+        descriptor_put(descriptor);
+    }
+    call_end(&call);
     return error;
 }
 
@@ -66,35 +103,41 @@ bool softkvm_maps(void)
 
 int softkvm_munmap(void *addr, size_t length)
 {
-    int saved = errno, ret = gmem_mapping_remove(addr, length);
+    const struct call call = call_begin();
+    int ret = gmem_mapping_remove(addr, length);
 
-    errno = saved;
+    call_end(&call);
     return ret;
 }
 
 /* The checks come in the order of the kernel's vfs_fallocate(). */
+static int call_fallocate(struct descriptor *descriptor, int mode, off_t offset, off_t length)
+{
+    const struct descriptor_class *class = descriptor_class(descriptor);
+
+    if (offset < 0 || length <= 0)
+        return -EINVAL;
+    if (mode & FALLOC_FL_PUNCH_HOLE && !(mode & FALLOC_FL_KEEP_SIZE))
+        return -EOPNOTSUPP;
+    if (!class->fallocate)
+        return -ENODEV;
+    if (offset > INT64_MAX - length)
+        return -EFBIG;
+    return class->fallocate(descriptor_object(descriptor), mode, offset, length,
+                            descriptor_inherited(descriptor));
+}
+
 int softkvm_fallocate(int fd, int mode, off_t offset, off_t length)
 {
+    const struct call call = call_begin();
     struct descriptor *descriptor = descriptor_get(fd);
-    const struct descriptor_class *class;
-    int saved = errno, ret;
+    int ret = -EBADF;
 
-    if (!descriptor)
-        return -EBADF;
-    class = descriptor_class(descriptor);
-    if (offset < 0 || length <= 0)
-        ret = -EINVAL;
-    else if (mode & FALLOC_FL_PUNCH_HOLE && !(mode & FALLOC_FL_KEEP_SIZE))
-        ret = -EOPNOTSUPP;
-    else if (!class->fallocate)
-        ret = -ENODEV;
-    else if (offset > INT64_MAX - length)
-        ret = -EFBIG;
-    else
-        ret = class->fallocate(descriptor_object(descriptor), mode, offset, length,
-                               descriptor_inherited(descriptor));
-    descriptor_put(descriptor);
-    errno = saved;
+    if (descriptor) {
+        ret = call_fallocate(descriptor, mode, offset, length);
+        descriptor_put(descriptor);
+    }
+    call_end(&call);
     return ret;
 }
 
@@ -111,31 +154,31 @@ static ssize_t call_pread(struct descriptor *descriptor, void *buffer, size_t si
 
 ssize_t softkvm_pread(int fd, void *buffer, size_t size, off_t offset)
 {
+    const struct call call = call_begin();
     struct descriptor *descriptor = descriptor_get(fd);
-    int saved = errno;
-    ssize_t ret;
+    ssize_t ret = -EBADF;
 
-    if (!descriptor)
-        return -EBADF;
-    ret = call_pread(descriptor, buffer, size, offset);
-    descriptor_put(descriptor);
-    errno = saved;
+    if (descriptor) {
+        ret = call_pread(descriptor, buffer, size, offset);
+        descriptor_put(descriptor);
+    }
+    call_end(&call);
     return ret;
 }
 
 ssize_t softkvm_read(int fd, void *buffer, size_t size)
 {
+    const struct call call = call_begin();
     struct descriptor *descriptor = descriptor_get(fd);
-    int saved = errno;
-    ssize_t ret;
+    ssize_t ret = -EBADF;
 
-    if (!descriptor)
-        return -EBADF;
-    ret = call_pread(descriptor, buffer, size, descriptor_position(descriptor));
-    if (ret > 0)
-        descriptor_advance(descriptor, ret);
-    descriptor_put(descriptor);
-    errno = saved;
+    if (descriptor) {
+        ret = call_pread(descriptor, buffer, size, descriptor_position(descriptor));
+        if (ret > 0)
+            descriptor_advance(descriptor, ret);
+        descriptor_put(descriptor);
+    }
+    call_end(&call);
     return ret;
 }
 
@@ -158,27 +201,27 @@ const char *softkvm_kind(int fd)
 
 int softkvm_dup(int fd, int least, int flags)
 {
-    int saved = errno, ret = descriptor_dup(fd, -1, least, flags);
+    const struct call call = call_begin();
+    int ret = descriptor_dup(fd, -1, least, flags);
 
-    errno = saved;
+    call_end(&call);
     return ret;
 }
 
 int softkvm_dup3(int fd, int newfd, int flags)
 {
-    int saved = errno, ret;
+    const struct call call = call_begin();
+    int ret = newfd < 0 ? -EBADF : descriptor_dup(fd, newfd, 0, flags);
 
-    if (newfd < 0)
-        return -EBADF;
-    ret = descriptor_dup(fd, newfd, 0, flags);
-    errno = saved;
+    call_end(&call);
     return ret;
 }
 
 int softkvm_close(int fd)
 {
-    int saved = errno, ret = descriptor_close(fd);
+    const struct call call = call_begin();
+    int ret = descriptor_close(fd);
 
-    errno = saved;
+    call_end(&call);
     return ret;
 }

@@ -7,6 +7,7 @@
  * arch/x86/kvm/x86.c, kvm_arch_vcpu_ioctl_run() and vcpu_enter_guest(), for the
  * order in which things are looked at.
  */
+#include "cancel.h"
 #include "guest_access.h"
 #include "guest_clock.h"
 #include "guest_page.h"
@@ -305,7 +306,7 @@ static int sleep_in_library(struct vcpu *vcpu, const struct run_signals *signals
 
     __atomic_store_n(&vcpu->asleep, true, __ATOMIC_SEQ_CST);
     while (!ret && !may_wake(vcpu)) {
-        int n_events = ppoll(&poll, 1, look_again, &signals->allowed);
+        int n_events = cancel_ppoll(&poll, look_again, &signals->allowed);
 
         if (n_events < 0)
             ret = -errno;
@@ -416,6 +417,7 @@ static int run_loop(struct vcpu *vcpu, const struct run_signals *signals)
     while (ret == RUN_ON) {
         bool interrupted;
 
+        cancel_point();
         enter_guest(vcpu);
         ret = ticker_wake(vcpu->vm->ticker);
         if (!ret)
@@ -454,36 +456,55 @@ static void save_to_run(struct vcpu *vcpu)
     }
 }
 
-int vcpu_run(struct vcpu *vcpu)
+static int run_to_exit(struct vcpu *vcpu, const struct run_signals *signals)
 {
     struct kvm_run *run = vcpu->run;
+    int ret = sync_regs_load(vcpu);
+
+    if (ret)
+        return ret;
+    if (vcpu->mp_state == KVM_MP_STATE_UNINITIALIZED)
+        return wait_for_sipi(vcpu, signals);
+    if (!vcpu->lapic)
+        vcpu->tpr = run->cr8 & 0xf;
+    if (vcpu->hypercall_waiting)
+        hypercall_complete(vcpu);
+    vcpu_complete_access(vcpu);
+    /* As in Linux, what only finishes an instruction leaves the last reason. */
+    if (!run->immediate_exit) {
+        run->exit_reason = KVM_EXIT_UNKNOWN;
+        vcpu->has_run = true;
+    }
+    cpu_doubt_code(vcpu->cpu);
+    return run_loop(vcpu, signals);
+}
+
+struct run_call {
+    struct vcpu *vcpu;
     struct run_signals signals;
+};
+
+/* KVM_RUN is over, also for a thread that is cancelled. */
+static void run_ended(void *opaque)
+{
+    struct run_call *call = opaque;
+
+    __atomic_store_n(&call->vcpu->asleep, false, __ATOMIC_SEQ_CST);
+    save_to_run(call->vcpu);
+    sync_regs_store(call->vcpu);
+    signals_restore(&call->signals);
+}
+
+int vcpu_run(struct vcpu *vcpu)
+{
+    struct run_call call = { .vcpu = vcpu };
     int ret;
 
-    signals_block(&signals, vcpu->has_sigmask ? &vcpu->sigmask : NULL);
-    ret = sync_regs_load(vcpu);
-    if (ret) {
-        /* Nothing else is done. */
-    } else if (vcpu->mp_state == KVM_MP_STATE_UNINITIALIZED) {
-        ret = wait_for_sipi(vcpu, &signals);
-    } else {
-        if (!vcpu->lapic)
-            vcpu->tpr = run->cr8 & 0xf;
-        if (vcpu->hypercall_waiting)
-            hypercall_complete(vcpu);
-        vcpu_complete_access(vcpu);
-        /* As in Linux, what only finishes an instruction leaves the last reason. */
-        if (!run->immediate_exit) {
-            run->exit_reason = KVM_EXIT_UNKNOWN;
-            vcpu->has_run = true;
-        }
-        cpu_doubt_code(vcpu->cpu);
-        ret = run_loop(vcpu, &signals);
-    }
-    save_to_run(vcpu);
-    sync_regs_store(vcpu);
+    signals_block(&call.signals, vcpu->has_sigmask ? &vcpu->sigmask : NULL);
+    pthread_cleanup_push(run_ended, &call);
+    ret = run_to_exit(vcpu, &call.signals);
+    pthread_cleanup_pop(1);
     if (!ret || ret == -EFAULT)
-        __atomic_add_fetch(&vcpu->exits[run->exit_reason % 64], 1, __ATOMIC_RELAXED);
-    signals_restore(&signals);
+        __atomic_add_fetch(&vcpu->exits[vcpu->run->exit_reason % 64], 1, __ATOMIC_RELAXED);
     return ret;
 }

@@ -2,7 +2,9 @@
 /* Interrupt controllers, timers and many vCPUs, as user space sees them. */
 #include "kvm_test.h"
 
+#include <pthread.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     X2APIC_BASE = 0xfee00c00, MSR_APIC_BASE = 0x1b, MSR_X2APIC_SVR = 0x80f, SVR_ENABLE = 0x1ff,
@@ -87,7 +89,53 @@ static void ids_beyond_8_bits(void)
     CHECK(!irr_has(low, 0x42) && !irr_has(high, 0x42) && irr_has(last, 0x42));
 }
 
+/* jmp $; and hlt; jmp back to it */
+static const uint8_t spin[] = { 0xeb, 0xfe }, sleep_for_ever[] = { 0xf4, 0xeb, 0xfd };
+
+static void *run_cancellable(void *opaque)
+{
+    const struct machine *m = opaque;
+    int unused;
+
+    pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &unused);
+    machine_run(m);
+    return NULL;
+}
+
+/* A thread that is taken out of KVM_RUN by force leaves the vCPU usable. */
+static void cancel_a_thread(const uint8_t *code, size_t size)
+{
+    struct machine m = { .vm = irqchip_vm(), .ram_size = 0x10000, .ram = host_memory(0x10000) };
+    struct kvm_mp_state state;
+    pthread_t thread;
+    void *result;
+
+    CHECK_EQ(set_region(m.vm, 0, 0, 0, m.ram_size, m.ram), 0);
+    machine_add_vcpu(&m);
+    machine_real_mode(&m, code, size);
+    CHECK_EQ(pthread_create(&thread, NULL, run_cancellable, &m), 0);
+    /* Wherever it is by then. */
+    usleep(20000);
+    CHECK_EQ(pthread_cancel(thread), 0);
+    CHECK_EQ(pthread_join(thread, &result), 0);
+    CHECK(result == PTHREAD_CANCELED);
+    CHECK_EQ(IOCTL(m.vcpu, KVM_GET_MP_STATE, &state), 0);
+    CHECK_EQ(machine_regs(&m).rip & ~1ull, CODE_AT);
+    m.run->immediate_exit = 1;
+    CHECK_EQ(machine_run(&m), -EINTR);
+}
+
+static void cancelled_threads(void)
+{
+#ifdef __SANITIZE_THREAD__
+    test_skip("the thread sanitizer doesn't see what a cancelled thread unlocks");
+#endif
+    cancel_a_thread(spin, sizeof(spin));
+    cancel_a_thread(sleep_for_ever, sizeof(sleep_for_ever));
+}
+
 static const struct test_case cases[] = {
+    { "threads cancelled in KVM_RUN", cancelled_threads },
     { "vCPU ids beyond 8 bits", ids_beyond_8_bits },
 };
 
