@@ -25,6 +25,11 @@ static uint64_t types(const struct softkvm_options *options, const struct vm *vm
     return vm_types();
 }
 
+static uint64_t quirks(const struct softkvm_options *options, const struct vm *vm)
+{
+    return vm_valid_quirks();
+}
+
 static uint64_t exit_hypercall(const struct softkvm_options *options, const struct vm *vm)
 {
     return hypercall_exit_mask();
@@ -64,6 +69,10 @@ const struct capability_row capability_rows[] = {
     CAP(KVM_CAP_X2APIC_API,
         KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK),
     CAP(KVM_CAP_X86_USER_SPACE_MSR, 1),
+    CAP(KVM_CAP_EXIT_ON_EMULATION_FAILURE, 1),
+    CAP(KVM_CAP_ENFORCE_PV_FEATURE_CPUID, 1),
+    CAP(KVM_CAP_DISABLE_QUIRKS, 1),
+    CAP(KVM_CAP_DISABLE_QUIRKS2, 0, quirks),
     CAP(KVM_CAP_MULTI_ADDRESS_SPACE, 1),
     CAP(KVM_CAP_IMMEDIATE_EXIT, 1),
     CAP(KVM_CAP_SET_GUEST_DEBUG, 1),

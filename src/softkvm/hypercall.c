@@ -2,8 +2,8 @@
 /*
  * KVM's hypercalls, checks in the order of Linux 6.12 arch/x86/kvm/x86.c,
  * kvm_emulate_hypercall(); Documentation/virt/kvm/x86/hypercalls.rst.
- * Both instructions are accepted on any vendor's processor, as with KVM's
- * quirk that patches the wrong one.
+ * Which of the two instructions it was is the processor's business
+ * (cpu/system_insns.c).
  */
 #include "hypercall.h"
 
@@ -14,6 +14,7 @@
 #include <asm/kvm_para.h>
 #include <errno.h>
 #include <linux/kvm_para.h>
+#include <sched.h>
 #include <string.h>
 
 enum { HYPERCALL_LENGTH = 3, HYPERCALL_ARGS = 4, LONG_MODE_FLAG = 1 };
@@ -85,6 +86,9 @@ bool hypercall(struct vcpu *vcpu)
             return true;
         }
     } else if (nr == KVM_HC_VAPIC_POLL_IRQ) {
+        result = 0;
+    } else if (nr == KVM_HC_SCHED_YIELD && cpuid_pv_allows(vcpu, KVM_FEATURE_PV_SCHED_YIELD)) {
+        sched_yield();          /* to whom is a hint */
         result = 0;
     }
     answer(vcpu, result);

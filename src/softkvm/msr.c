@@ -30,6 +30,7 @@ struct msr_row {
     uint32_t first, last;
     bool (*read)(struct vcpu *vcpu, uint32_t index, uint64_t *value, bool host);
     bool (*write)(struct vcpu *vcpu, uint32_t index, uint64_t value, bool host);
+    uint32_t pv_features;       /* of KVM's MSRs: a bit, 1 << KVM_FEATURE_*; else 0 */
 };
 
 static bool read_tsc(struct vcpu *vcpu, uint32_t index, uint64_t *value, bool host)
@@ -167,15 +168,19 @@ static bool write_wall_clock(struct vcpu *vcpu, uint32_t index, uint64_t value, 
 
 static const struct msr_row rows[] = {
     { MSR_TSC, MSR_TSC, read_tsc, write_tsc },
-    { MSR_KVM_WALL_CLOCK, MSR_KVM_WALL_CLOCK, read_wall_clock, write_wall_clock },
-    { MSR_KVM_SYSTEM_TIME, MSR_KVM_SYSTEM_TIME, read_kvmclock, write_kvmclock },
+    { MSR_KVM_WALL_CLOCK, MSR_KVM_WALL_CLOCK, read_wall_clock, write_wall_clock,
+      1 << KVM_FEATURE_CLOCKSOURCE },
+    { MSR_KVM_SYSTEM_TIME, MSR_KVM_SYSTEM_TIME, read_kvmclock, write_kvmclock,
+      1 << KVM_FEATURE_CLOCKSOURCE },
     { MSR_APIC_BASE, MSR_APIC_BASE, read_apic_base, write_apic_base },
     { MSR_TSC_ADJUST, MSR_TSC_ADJUST, read_tsc_adjust, write_tsc_adjust },
     { MSR_PLATFORM_INFO, MSR_PLATFORM_INFO, read_platform_info, write_platform_info },
     { MSR_TSC_DEADLINE, MSR_TSC_DEADLINE, read_tsc_deadline, write_tsc_deadline },
     { MSR_X2APIC_FIRST, MSR_X2APIC_LAST, read_lapic, write_lapic },
-    { MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_WALL_CLOCK_NEW, read_wall_clock, write_wall_clock },
-    { MSR_KVM_SYSTEM_TIME_NEW, MSR_KVM_SYSTEM_TIME_NEW, read_kvmclock, write_kvmclock },
+    { MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_WALL_CLOCK_NEW, read_wall_clock, write_wall_clock,
+      1 << KVM_FEATURE_CLOCKSOURCE2 },
+    { MSR_KVM_SYSTEM_TIME_NEW, MSR_KVM_SYSTEM_TIME_NEW, read_kvmclock, write_kvmclock,
+      1 << KVM_FEATURE_CLOCKSOURCE2 },
     { MSR_HWCR, MSR_HWCR, read_hwcr, write_hwcr },
 };
 
@@ -188,27 +193,44 @@ static const struct msr_row *find(uint32_t index)
     return NULL;
 }
 
-bool msr_read(struct vcpu *vcpu, uint32_t index, uint64_t *value, bool host)
+/* The MSR's row; NULL also where CPUID hides it and that is enforced. */
+static const struct msr_row *find_visible(const struct vcpu *vcpu, uint32_t index, bool *hidden)
 {
     const struct msr_row *row = find(index);
 
+    *hidden = row && row->pv_features && !cpuid_pv_allows(vcpu, __builtin_ctz(row->pv_features));
+    return *hidden ? NULL : row;
+}
+
+bool msr_known(const struct vcpu *vcpu, uint32_t index)
+{
+    bool hidden;
+
+    return find_visible(vcpu, index, &hidden) || (!hidden && cpu_msr_known(index));
+}
+
+/* What is hidden can be saved and restored as 0: it is in the list. */
+bool msr_read(struct vcpu *vcpu, uint32_t index, uint64_t *value, bool host)
+{
+    bool hidden;
+    const struct msr_row *row = find_visible(vcpu, index, &hidden);
+
     if (row)
         return row->read && row->read(vcpu, index, value, host);
-    return cpu_msr_read(vcpu->cpu, index, value);
+    if (!hidden)
+        return cpu_msr_read(vcpu->cpu, index, value);
+    *value = 0;
+    return host;
 }
 
 bool msr_write(struct vcpu *vcpu, uint32_t index, uint64_t value, bool host)
 {
-    const struct msr_row *row = find(index);
+    bool hidden;
+    const struct msr_row *row = find_visible(vcpu, index, &hidden);
 
     if (row)
         return row->write && row->write(vcpu, index, value, host);
-    return cpu_msr_write(vcpu->cpu, index, value, host);
-}
-
-bool msr_known(uint32_t index)
-{
-    return find(index) || cpu_msr_known(index);
+    return hidden ? host && !value : cpu_msr_write(vcpu->cpu, index, value, host);
 }
 
 /* What has to be saved and restored with a vCPU. */

@@ -31,6 +31,6 @@ bool msr_feature_get(uint32_t index, uint64_t *value);
 bool msr_read(struct vcpu *vcpu, uint32_t index, uint64_t *value, bool host);
 bool msr_write(struct vcpu *vcpu, uint32_t index, uint64_t value, bool host);
 /* False: no such MSR, whatever the value. */
-bool msr_known(uint32_t index);
+bool msr_known(const struct vcpu *vcpu, uint32_t index);
 
 #endif

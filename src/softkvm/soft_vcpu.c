@@ -9,6 +9,7 @@
 #include "irqchip.h"
 #include "soft_vm.h"
 
+#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -53,6 +54,15 @@ static int create_run(struct vcpu *vcpu, int *ret_fd)
     return 0;
 }
 
+/* As with KVM, the hypercall of the processor that the VMM runs on, which it tells its guests. */
+static bool is_amd_host(void)
+{
+    unsigned eax, ebx = 0, ecx, edx;
+
+    /* "Auth", "Hygo" */
+    return __get_cpuid(0, &eax, &ebx, &ecx, &edx) && (ebx == 0x68747541 || ebx == 0x6f677948);
+}
+
 /* vm->lock held. NULL: no memory. */
 static struct vcpu *vcpu_new(struct vm *vm, uint32_t id)
 {
@@ -77,8 +87,11 @@ static struct vcpu *vcpu_new(struct vm *vm, uint32_t id)
         if (!is_bsp)
             vcpu->mp_state = KVM_MP_STATE_UNINITIALIZED;
     }
-    if (vcpu->cpu)              /* KVM starts where FNINIT would lead, not at power-on */
+    if (vcpu->cpu) {
+        /* KVM starts where FNINIT would lead, not at power-on. */
         vcpu->cpu->fpu = (struct cpu_fpu){ .control = 0x37f, .mxcsr = 0x1f80 };
+        vcpu->cpu->native_vmmcall = is_amd_host();
+    }
     if (!vcpu->cpu || (irqchip_present(vm->irqchip) && !vcpu->lapic)) {
         vcpu_free(vcpu);
         return NULL;

@@ -30,6 +30,13 @@ enum {
 enum access_kind { KIND_MMIO, KIND_PORT, KIND_MSR };
 
 /*
+ * What steps of KVM_RUN's loop return: go on, or KVM_RUN's result (0 or -errno).
+ * The processor's callbacks say besides that an instruction, or this use of it,
+ * isn't implemented.
+ */
+enum { RUN_ON = 1, RUN_EMULATION_FAILED };
+
+/*
  * The accesses that the current instruction made outside RAM, in order.  An
  * instruction that had to be left for user space starts anew afterwards; what
  * it did already is answered from here.
@@ -85,6 +92,7 @@ struct vcpu {
     bool kvmclock_stale;        /* atomic: to be written before the next entry */
     bool kvmclock_stopped;      /* KVM_KVMCLOCK_CTRL */
 
+    bool pv_enforced;           /* KVM_CAP_ENFORCE_PV_FEATURE_CPUID */
     bool block_irq;             /* KVM_GUESTDBG_BLOCKIRQ */
     uint64_t hwcr, platform_info;       /* the MSRs */
 
@@ -108,8 +116,8 @@ uint64_t vcpu_gpa_limit(void);
 /* The processor's callbacks; opaque is the vCPU. */
 extern const struct cpu_ops vcpu_cpu_ops;
 
-/* run becomes KVM_EXIT_INTERNAL_ERROR, with the bytes at rip where they can be read. */
-void vcpu_exit_emulation_error(struct vcpu *vcpu);
+/* An exception (error code 0 where it has one) for the instruction at rip to end with. */
+void vcpu_inject_fault(struct vcpu *vcpu, uint8_t vector);
 
 /*
  * Take what user space answered to the access that is out.  After that the

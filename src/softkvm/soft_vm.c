@@ -26,6 +26,17 @@ uint32_t vm_types(void)
     return 1 << KVM_X86_DEFAULT_VM | 1 << KVM_X86_SW_PROTECTED_VM;
 }
 
+/*
+ * Caches that are not modelled can't be turned off or on (CD_NW_CLEARED), and it
+ * can't be seen how much is unmapped with a slot (SLOT_ZAP_ALL).
+ */
+uint64_t vm_valid_quirks(void)
+{
+    return KVM_X86_QUIRK_CD_NW_CLEARED | KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT |
+           KVM_X86_QUIRK_FIX_HYPERCALL_INSN | KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS |
+           KVM_X86_QUIRK_SLOT_ZAP_ALL;
+}
+
 bool vm_has_private_memory(const struct vm *vm)
 {
     return vm->type == KVM_X86_SW_PROTECTED_VM;

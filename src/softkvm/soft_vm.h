@@ -53,6 +53,8 @@ struct vm {
     struct msr_filter *msr_filter;      /* NULL: all allowed; changes while the VM is paused */
     uint32_t msr_exits;         /* KVM_MSR_EXIT_REASON_* that go to user space; atomic */
     uint64_t manual_dirty_log;  /* KVM_DIRTY_LOG_MANUAL_* as enabled; under lock */
+    bool exit_on_emulation_failure;     /* atomic */
+    uint64_t disabled_quirks;   /* KVM_X86_QUIRK_*; changes while the VM is paused */
     uint64_t hypercall_exits;   /* mask of KVM_HC_* that go to user space; atomic */
     int64_t clock_offset;       /* kvm-clock = CLOCK_MONOTONIC + this, ns; atomic */
     uint64_t created_ns;        /* of CLOCK_MONOTONIC */
@@ -66,6 +68,9 @@ struct vm {
 int vm_create(const struct softkvm_options *options, unsigned long type);
 void vm_get(struct vm *vm);
 void vm_put(struct vm *vm);
+
+/* KVM_CAP_DISABLE_QUIRKS2. */
+uint64_t vm_valid_quirks(void);
 
 /* KVM_CREATE_VM's mask of types, and whether a type has private memory. */
 uint32_t vm_types(void);

@@ -10,6 +10,7 @@
 
 #include "irqchip.h"
 #include "soft_vcpu.h"
+#include "soft_vm.h"
 
 #include <asm/kvm_para.h>
 #include <errno.h>
@@ -20,8 +21,8 @@ enum {
     LEAF_FEATURES = 0x1, LEAF_XSAVE = 0xd,
     LEAF_KVM = 0x40000000, LEAF_KVM_FEATURES = 0x40000001,
     LEAF_EXTENDED = 0x80000000, LEAF_ADDRESS_SIZES = 0x80000008,
-    ECX_XSAVE = 1 << 26, ECX_OSXSAVE = 1 << 27,
-    EDX_APIC = 1 << 9,
+    ECX_MONITOR = 1 << 3, ECX_XSAVE = 1 << 26, ECX_OSXSAVE = 1 << 27,
+    EDX_APIC = 1 << 9, MISC_ENABLE_MWAIT = 1 << 18,
     CR4_OSXSAVE = 1 << 18,
     APIC_BASE_ENABLED = 1 << 11,
     XSAVE_LEGACY_AND_HEADER = 576,
@@ -32,7 +33,8 @@ enum {
 /* The paravirtual features that work here; docs/kvm-api.md lists them. */
 #define KVM_FEATURES                                                                    \
     (1u << KVM_FEATURE_CLOCKSOURCE | 1u << KVM_FEATURE_NOP_IO_DELAY |                   \
-     1u << KVM_FEATURE_CLOCKSOURCE2 | 1u << KVM_FEATURE_CLOCKSOURCE_STABLE_BIT)
+     1u << KVM_FEATURE_CLOCKSOURCE2 | 1u << KVM_FEATURE_CLOCKSOURCE_STABLE_BIT |        \
+     1u << KVM_FEATURE_PV_SCHED_YIELD)
 
 static struct kvm_cpuid_entry2 from_cpu(const struct cpuid_entry *entry)
 {
@@ -182,6 +184,11 @@ static void fill_in_state(const struct vcpu *vcpu, uint32_t leaf, uint32_t suble
         regs[3] &= ~EDX_APIC;
         if (apic_base & APIC_BASE_ENABLED)
             regs[3] |= EDX_APIC;
+        if (vcpu->vm->disabled_quirks & KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT) {
+            regs[2] &= ~ECX_MONITOR;
+            if (vcpu->cpu->misc_enable & MISC_ENABLE_MWAIT)
+                regs[2] |= ECX_MONITOR;
+        }
     } else if (leaf == LEAF_XSAVE && subleaf == 0) {
         /* x87 and SSE lie in the legacy area, whichever of them is enabled. */
         regs[1] = XSAVE_LEGACY_AND_HEADER;
@@ -238,4 +245,37 @@ void cpuid_query(struct vcpu *vcpu, uint32_t leaf, uint32_t subleaf, uint32_t re
         return;
     memcpy(regs, &entry->eax, 4 * sizeof(regs[0]));
     fill_in_state(vcpu, leaf, subleaf, regs);
+}
+
+/* KVM's leaves may stand at any multiple of 0x100, after those of another hypervisor. */
+static const struct kvm_cpuid_entry2 *pv_features(const struct vcpu *vcpu)
+{
+    const struct kvm_cpuid_entry2 signature = kvm_signature();
+
+    for (uint32_t i = 0; i < vcpu->nr_cpuid; i++) {
+        const struct kvm_cpuid_entry2 *entry = &vcpu->cpuid[i];
+
+        if ((entry->function & 0xffff00ff) == LEAF_KVM && entry->ebx == signature.ebx &&
+            entry->ecx == signature.ecx && entry->edx == signature.edx)
+            return cpuid_find(vcpu, entry->function + 1, 0);
+    }
+    return NULL;
+}
+
+bool cpuid_pv_allows(const struct vcpu *vcpu, unsigned feature)
+{
+    const struct kvm_cpuid_entry2 *entry;
+
+    if (!vcpu->pv_enforced)
+        return true;
+    entry = pv_features(vcpu);
+    return entry && entry->eax >> feature & 1;
+}
+
+bool cpuid_has_mwait(struct vcpu *vcpu)
+{
+    uint32_t regs[4];
+
+    cpuid_query(vcpu, LEAF_FEATURES, 0, regs);
+    return regs[2] & ECX_MONITOR;
 }

@@ -4,6 +4,7 @@
 #define SOFTKVM_VCPU_CPUID_H
 
 #include <linux/kvm.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct vcpu;
@@ -23,5 +24,11 @@ void cpuid_query(struct vcpu *vcpu, uint32_t leaf, uint32_t subleaf, uint32_t re
 /* The entry of a leaf as user space set it; NULL: none. */
 const struct kvm_cpuid_entry2 *cpuid_find(const struct vcpu *vcpu, uint32_t leaf,
                                           uint32_t subleaf);
+
+/* May the guest use this of KVM's paravirtual features (KVM_FEATURE_*)? */
+bool cpuid_pv_allows(const struct vcpu *vcpu, unsigned feature);
+
+/* CPUID.1:ECX.MONITOR as the guest sees it. */
+bool cpuid_has_mwait(struct vcpu *vcpu);
 
 #endif

@@ -327,7 +327,13 @@ static int get_stats_fd(void *object, void *arg, unsigned long value)
 
 static int enable_cap(void *object, void *arg, unsigned long value)
 {
-    return -EINVAL;
+    struct vcpu *vcpu = object;
+    const struct kvm_enable_cap *cap = arg;
+
+    if (cap->flags || cap->cap != KVM_CAP_ENFORCE_PV_FEATURE_CPUID)
+        return -EINVAL;
+    vcpu->pv_enforced = cap->args[0];
+    return 0;
 }
 
 static int set_vapic_addr(void *object, void *arg, unsigned long value)

@@ -33,6 +33,13 @@ static enum cpu_status exit_memory_fault(struct vcpu *vcpu, uint64_t gpa, bool i
     return CPU_EXIT_ACCESS;
 }
 
+/* rip isn't on the instruction yet: vcpu_run.c goes on when it is. */
+static enum cpu_status emulation_failed(struct vcpu *vcpu)
+{
+    vcpu->exit_result = RUN_EMULATION_FAILED;
+    return CPU_EXIT_ACCESS;
+}
+
 static enum cpu_status op_map_page(void *opaque, uint64_t gpa, enum cpu_access access,
                                    struct cpu_page *page)
 {
@@ -53,15 +60,13 @@ static enum cpu_status op_map_page(void *opaque, uint64_t gpa, enum cpu_access a
     if (access != ACCESS_EXEC)
         return CPU_BREAK;
     /* As KVM's emulator: instructions come from memory only. */
-    vcpu_exit_emulation_error(vcpu);
-    return CPU_EXIT_ACCESS;
+    return emulation_failed(vcpu);
 }
 
 /* What instructions would have to do to have more than this pending isn't x86. */
 static enum cpu_status log_full(struct vcpu *vcpu)
 {
-    vcpu_exit_emulation_error(vcpu);
-    return CPU_EXIT_ACCESS;
+    return emulation_failed(vcpu);
 }
 
 /*
@@ -162,6 +167,9 @@ static enum cpu_status op_mmio(void *opaque, uint64_t gpa, void *data, unsigned 
         return status;
     if (reports_tpr(vcpu, gpa, write))
         return CPU_EXIT_ACCESS;
+    /* KVM's emulator knows nothing of the x87 but FNSTCW and FNSTSW. */
+    if (vcpu->cpu->x87_operand)
+        return emulation_failed(vcpu);
     if (mmio_here(vcpu, gpa, data, size, write))
         return done_here(vcpu, data);
     run->exit_reason = KVM_EXIT_MMIO;
@@ -206,12 +214,9 @@ static enum cpu_status op_pio(void *opaque, uint16_t port, void *data, unsigned 
 /* User space refuses the MSR: #GP on the instruction, which isn't started anew. */
 static void refuse_msr(struct vcpu *vcpu)
 {
-    struct cpu *cpu = vcpu->cpu;
-
     vcpu->log.count = 0;
-    memset(&cpu->event, 0, sizeof(cpu->event));
-    cpu->event.pending = cpu->event.has_error = true;
-    cpu->event.vector = VECTOR_GP;
+    vcpu_inject_fault(vcpu, VECTOR_GP);
+    vcpu->cpu->event.has_error = true;
 }
 
 static const void *answer_of_user(struct vcpu *vcpu, uint8_t kind)
@@ -267,9 +272,9 @@ static enum cpu_status exit_msr(struct vcpu *vcpu, uint32_t index, uint64_t valu
     return exit_to_user(vcpu);
 }
 
-static uint32_t failed_reason(uint32_t index)
+static uint32_t failed_reason(const struct vcpu *vcpu, uint32_t index)
 {
-    return msr_known(index) ? KVM_MSR_EXIT_REASON_INVAL : KVM_MSR_EXIT_REASON_UNKNOWN;
+    return msr_known(vcpu, index) ? KVM_MSR_EXIT_REASON_INVAL : KVM_MSR_EXIT_REASON_UNKNOWN;
 }
 
 /* CPU_OK: user space has answered already.  CPU_BREAK: not asked yet. */
@@ -295,7 +300,7 @@ static enum cpu_status op_rdmsr(void *opaque, uint32_t index, uint64_t *value)
         return exit_msr(vcpu, index, 0, false, KVM_MSR_EXIT_REASON_FILTER);
     if (msr_read(vcpu, index, value, false))
         return CPU_OK;
-    return exit_msr(vcpu, index, 0, false, failed_reason(index));
+    return exit_msr(vcpu, index, 0, false, failed_reason(vcpu, index));
 }
 
 static enum cpu_status op_wrmsr(void *opaque, uint32_t index, uint64_t value)
@@ -309,7 +314,7 @@ static enum cpu_status op_wrmsr(void *opaque, uint32_t index, uint64_t value)
         return exit_msr(vcpu, index, value, true, KVM_MSR_EXIT_REASON_FILTER);
     if (msr_write(vcpu, index, value, false))
         return CPU_OK;
-    return exit_msr(vcpu, index, value, true, failed_reason(index));
+    return exit_msr(vcpu, index, value, true, failed_reason(vcpu, index));
 }
 
 static void op_cpuid(void *opaque, uint32_t leaf, uint32_t subleaf, uint32_t regs[4])

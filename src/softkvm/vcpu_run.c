@@ -27,9 +27,6 @@
 #include <time.h>
 #include <unistd.h>
 
-/* What steps of the loop return: go on, or KVM_RUN's result (0 or -errno). */
-enum { RUN_ON = 1 };
-
 enum { SIPI_SHIFT = 12, MAX_INSN_BYTES = 15 };
 
 void vcpu_kick(struct vcpu *vcpu)
@@ -204,7 +201,7 @@ static unsigned fetch_instruction(struct vcpu *vcpu, uint8_t bytes[MAX_INSN_BYTE
     return size;
 }
 
-void vcpu_exit_emulation_error(struct vcpu *vcpu)
+static void exit_emulation_error(struct vcpu *vcpu)
 {
     struct kvm_run *run = vcpu->run;
 
@@ -217,7 +214,30 @@ void vcpu_exit_emulation_error(struct vcpu *vcpu)
         run->emulation_failure.ndata = 3;
         run->emulation_failure.flags = KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES;
     }
-    vcpu->exit_result = 0;
+}
+
+void vcpu_inject_fault(struct vcpu *vcpu, uint8_t vector)
+{
+    inject(vcpu, vector, false);
+}
+
+/*
+ * What the instruction at rip asks for is not to be had.  As with KVM's emulator:
+ * #UD for a user program; for a kernel the exit, and #UD should it be started
+ * again; with KVM_CAP_EXIT_ON_EMULATION_FAILURE the exit for both.
+ */
+static int emulation_failed(struct vcpu *vcpu)
+{
+    bool always = __atomic_load_n(&vcpu->vm->exit_on_emulation_failure, __ATOMIC_RELAXED);
+
+    if (!always) {
+        vcpu->log.count = 0;
+        vcpu_inject_fault(vcpu, VECTOR_UD);
+    }
+    if (!always && vcpu->cpu->cpl > 0)
+        return RUN_ON;
+    exit_emulation_error(vcpu);
+    return 0;
 }
 
 static int exit_debug(struct vcpu *vcpu)
@@ -246,7 +266,8 @@ static int settle(struct vcpu *vcpu, enum cpu_status status)
     case CPU_EXIT_REQUEST:
         return RUN_ON;
     case CPU_EXIT_ACCESS:
-        return vcpu->exit_result;
+        return vcpu->exit_result == RUN_EMULATION_FAILED ? emulation_failed(vcpu)
+                                                         : vcpu->exit_result;
     case CPU_EXIT_HLT:
         return halted(vcpu);
     case CPU_EXIT_HYPERCALL:
@@ -256,8 +277,7 @@ static int settle(struct vcpu *vcpu, enum cpu_status status)
     case CPU_EXIT_DEBUG:
         return exit_debug(vcpu);
     default:
-        vcpu_exit_emulation_error(vcpu);
-        return 0;
+        return emulation_failed(vcpu);
     }
 }
 
@@ -380,6 +400,16 @@ static int report_tpr_access(struct vcpu *vcpu)
     return finish(vcpu, KVM_EXIT_TPR_ACCESS);
 }
 
+/* KVM_CAP_DISABLE_QUIRKS2 pauses the VM: what it changed is seen here. */
+static void set_quirks(struct vcpu *vcpu)
+{
+    uint64_t disabled = vcpu->vm->disabled_quirks;
+
+    vcpu->cpu->no_foreign_hypercall = disabled & KVM_X86_QUIRK_FIX_HYPERCALL_INSN;
+    vcpu->cpu->no_mwait = disabled & KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS &&
+                          !cpuid_has_mwait(vcpu);
+}
+
 /* In the guest, from the checks that come first to cpu_run(). */
 static int one_round(struct vcpu *vcpu, const struct run_signals *signals, bool *interrupted)
 {
@@ -393,6 +423,7 @@ static int one_round(struct vcpu *vcpu, const struct run_signals *signals, bool 
     if (__atomic_load_n(&vcpu->vm->paused, __ATOMIC_SEQ_CST))
         return RUN_ON;
     kvmclock_refresh(vcpu);
+    set_quirks(vcpu);
     if (*interrupted && !vcpu->log.count)
         return -EINTR;
     if (*interrupted || !inject_events(vcpu))

@@ -309,6 +309,30 @@ static int enable_user_space_msr(struct vm *vm, const struct kvm_enable_cap *cap
     return 0;
 }
 
+static int enable_exit_on_emulation_failure(struct vm *vm, const struct kvm_enable_cap *cap)
+{
+    if (cap->args[0] > 1)
+        return -EINVAL;
+    __atomic_store_n(&vm->exit_on_emulation_failure, cap->args[0], __ATOMIC_RELAXED);
+    return 0;
+}
+
+/* For good.  The first form of it takes whatever it is told. */
+static int disable_quirks(struct vm *vm, const struct kvm_enable_cap *cap)
+{
+    pthread_mutex_lock(&vm->lock);
+    vm_pause(vm);
+    vm->disabled_quirks |= cap->args[0] & vm_valid_quirks();
+    vm_resume(vm);
+    pthread_mutex_unlock(&vm->lock);
+    return 0;
+}
+
+static int disable_quirks2(struct vm *vm, const struct kvm_enable_cap *cap)
+{
+    return cap->args[0] & ~vm_valid_quirks() ? -EINVAL : disable_quirks(vm, cap);
+}
+
 static int set_msr_filter(void *object, void *arg, unsigned long value)
 {
     return msr_filter_set(object, arg);
@@ -344,6 +368,9 @@ static int enable_cap(void *object, void *arg, unsigned long value)
         { KVM_CAP_MSR_PLATFORM_INFO, enable_platform_info },
         { KVM_CAP_X86_USER_SPACE_MSR, enable_user_space_msr },
         { KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, enable_manual_dirty_log },
+        { KVM_CAP_EXIT_ON_EMULATION_FAILURE, enable_exit_on_emulation_failure },
+        { KVM_CAP_DISABLE_QUIRKS, disable_quirks },
+        { KVM_CAP_DISABLE_QUIRKS2, disable_quirks2 },
     };
     const struct kvm_enable_cap *cap = arg;
 

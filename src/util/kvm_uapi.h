@@ -31,6 +31,11 @@
 #define KVM_X86_TDX_VM 5
 #endif
 
+/* Quirks. */
+#ifndef KVM_X86_QUIRK_SLOT_ZAP_ALL
+#define KVM_X86_QUIRK_SLOT_ZAP_ALL (1 << 7)
+#endif
+
 /* Capabilities: answer of KVM_CHECK_EXTENSION in docs/kvm-api.md. */
 #ifndef KVM_CAP_USER_MEMORY2
 #define KVM_CAP_USER_MEMORY2 231

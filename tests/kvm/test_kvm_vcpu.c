@@ -2,6 +2,8 @@
 /* What user space may decide about a vCPU: MSRs, quirks, exceptions, newer forms of its state. */
 #include "kvm_test.h"
 
+#include <cpuid.h>
+
 enum {
     MSR_SYSENTER_CS = 0x174, MSR_NONE = 0x474f4f00, MSR_MTRR_DEF_TYPE = 0x2ff, MSR_LSTAR = 0xc0000082,
     REASONS = KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN |
@@ -181,11 +183,188 @@ static void msr_filter_limits(void)
     CHECK_EQ(IOCTL(vm, KVM_X86_SET_MSR_FILTER, &filter), -EINVAL);
 }
 
+/* The hypercall of the processor that this runs on, and the other one. */
+static const uint8_t vmcall[3] = { 0x0f, 0x01, 0xc1 }, vmmcall[3] = { 0x0f, 0x01, 0xd9 };
+
+static const uint8_t *hypercall(bool native)
+{
+    uint32_t eax, ebx, ecx, edx;
+
+    __cpuid(0, eax, ebx, ecx, edx);
+    return (ebx == 0x68747541) == native ? vmmcall : vmcall;    /* "Auth" */
+}
+
+enum { HC_SCHED_YIELD = 11, HC_NONE = 99 };
+
+static void start_hypercall(struct machine *m, const uint8_t insn[3], uint64_t nr)
+{
+    uint8_t code[4] = { [3] = 0xf4 };
+    struct kvm_regs regs;
+
+    memcpy(code, insn, 3);
+    machine_long_mode(m, code, sizeof(code));
+    regs = machine_regs(m);
+    regs.rax = nr;
+    regs.rbx = 0;
+    machine_set_regs(m, &regs);
+}
+
+/* The wrong vendor's hypercall becomes the right one, unless that is switched off: #UD. */
+static void foreign_hypercall(void)
+{
+    struct machine m;
+
+    if (test_is_pvm())
+        test_skip("kvm_pvm has hypercalls of its own");
+    machine_init(&m, 0, 0x100000);
+    NEED(m.vm, KVM_CAP_DISABLE_QUIRKS2);
+    start_hypercall(&m, hypercall(true), HC_NONE);
+    machine_run_to(&m, KVM_EXIT_HLT);
+    CHECK_EQ(machine_regs(&m).rax, -1000);
+    CHECK(!memcmp(m.ram + CODE_AT, hypercall(true), 3));
+    start_hypercall(&m, hypercall(false), HC_SCHED_YIELD);
+    machine_run_to(&m, KVM_EXIT_HLT);
+    CHECK_EQ(machine_regs(&m).rax, 0);
+    CHECK_EQ(machine_regs(&m).rip, CODE_AT + 4);
+    CHECK(!memcmp(m.ram + CODE_AT, hypercall(true), 3));
+    CHECK_EQ(enable_cap(m.vm, KVM_CAP_DISABLE_QUIRKS2, 1ULL << 40), -EINVAL);
+    CHECK_EQ(enable_cap(m.vm, KVM_CAP_DISABLE_QUIRKS2, KVM_X86_QUIRK_FIX_HYPERCALL_INSN), 0);
+    start_hypercall(&m, hypercall(false), HC_SCHED_YIELD);
+    machine_run_to(&m, KVM_EXIT_SHUTDOWN);      /* there is no IDT */
+    CHECK(!memcmp(m.ram + CODE_AT, hypercall(false), 3));
+}
+
+union cpuid_table {
+    struct kvm_cpuid2 head;
+    uint8_t space[sizeof(struct kvm_cpuid2) + 256 * sizeof(struct kvm_cpuid_entry2)];
+};
+
+/* Leaf 0x40000001 of a vCPU says that there are these features of KVM's. */
+static void set_pv_features(const struct machine *m, uint32_t features)
+{
+    union cpuid_table cpuid = { .head.nent = 256 };
+
+    CHECK_EQ(IOCTL(m->vcpu, KVM_GET_CPUID2, &cpuid), 0);
+    for (uint32_t i = 0; i < cpuid.head.nent; i++) {
+        if (cpuid.head.entries[i].function == 0x40000001)
+            cpuid.head.entries[i].eax = features;
+    }
+    CHECK_EQ(IOCTL(m->vcpu, KVM_SET_CPUID2, &cpuid), 0);
+}
+
+static void enforced_pv_features(void)
+{
+    struct {
+        struct kvm_msrs head;
+        struct kvm_msr_entry entry;
+    } msrs = { { .nmsrs = 1 }, { .index = 0x12 } };             /* the older MSR of the clock */
+    struct kvm_enable_cap cap = { .cap = KVM_CAP_ENFORCE_PV_FEATURE_CPUID, .flags = 1 };
+    struct machine m;
+
+    machine_init(&m, 0, 0x100000);
+    NEED(m.vm, KVM_CAP_ENFORCE_PV_FEATURE_CPUID);
+    CHECK_EQ(IOCTL(m.vcpu, KVM_ENABLE_CAP, &cap), -EINVAL);
+    set_pv_features(&m, 1 << 3);                /* KVM_FEATURE_CLOCKSOURCE2 */
+    CHECK_EQ(IOCTL(m.vcpu, KVM_GET_MSRS, &msrs), 1);
+    CHECK_EQ(enable_cap(m.vcpu, KVM_CAP_ENFORCE_PV_FEATURE_CPUID, 1), 0);
+    /* It is in the list of what is to be saved: as 0. */
+    CHECK_EQ(IOCTL(m.vcpu, KVM_GET_MSRS, &msrs), 1);
+    CHECK_EQ(msrs.entry.data, 0);
+    CHECK_EQ(IOCTL(m.vcpu, KVM_SET_MSRS, &msrs), 1);
+    msrs.entry.data = 0x3000;
+    CHECK_EQ(IOCTL(m.vcpu, KVM_SET_MSRS, &msrs), 0);
+    msrs.entry.index = 0x4b564d01;
+    CHECK_EQ(IOCTL(m.vcpu, KVM_SET_MSRS, &msrs), 1);
+    start_msr(&m, false, 0x4b564d01, 0);
+    machine_run_to(&m, KVM_EXIT_HLT);
+    start_msr(&m, false, 0x12, 0);
+    machine_run_to(&m, KVM_EXIT_SHUTDOWN);
+    if (test_is_pvm())
+        return;
+    start_hypercall(&m, hypercall(true), HC_SCHED_YIELD);
+    machine_run_to(&m, KVM_EXIT_HLT);
+    CHECK_EQ(machine_regs(&m).rax, -1000);
+}
+
+/* MONITOR and MWAIT do nothing; without the quirk they are #UD where CPUID hasn't them. */
+static void monitor_and_mwait(void)
+{
+    static const uint8_t code[] = { 0x0f, 0x01, 0xc8, 0x0f, 0x01, 0xc9, 0xf4 };
+    static const uint64_t quirks = KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS |
+                                   KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT;
+    struct {
+        struct kvm_msrs head;
+        struct kvm_msr_entry entry;
+    } msrs = { { .nmsrs = 1 }, { .index = 0x1a0, .data = 1 << 18 } };
+    struct machine m;
+
+    machine_init(&m, 0, 0x100000);
+    if ((check_extension(m.vm, KVM_CAP_DISABLE_QUIRKS2) & quirks) != quirks || !test_is_softkvm())
+        test_skip("whether a processor has MONITOR differs");
+    machine_long_mode(&m, code, sizeof(code));
+    machine_run_to(&m, KVM_EXIT_HLT);
+    CHECK_EQ(enable_cap(m.vm, KVM_CAP_DISABLE_QUIRKS2, quirks), 0);
+    machine_long_mode(&m, code, sizeof(code));
+    machine_run_to(&m, KVM_EXIT_SHUTDOWN);
+    /* IA32_MISC_ENABLE brings CPUID's bit. */
+    CHECK_EQ(IOCTL(m.vcpu, KVM_SET_MSRS, &msrs), 1);
+    machine_long_mode(&m, code, sizeof(code));
+    machine_run_to(&m, KVM_EXIT_HLT);
+}
+
+static void check_emulation_failure(const struct machine *m)
+{
+    machine_run_to(m, KVM_EXIT_INTERNAL_ERROR);
+    CHECK_EQ(m->run->emulation_failure.suberror, KVM_INTERNAL_ERROR_EMULATION);
+    CHECK(m->run->emulation_failure.ndata >= 3);
+    CHECK(m->run->emulation_failure.insn_size >= 2);
+    CHECK_EQ(m->run->emulation_failure.insn_bytes[0], 0xd9);
+    CHECK_EQ(m->run->emulation_failure.insn_bytes[1], 0x00);
+    CHECK_EQ(machine_regs(m).rip, CODE_AT + 1);
+}
+
+/* The x87 at a device: KVM's emulator doesn't know it. */
+static void emulation_failure(void)
+{
+    static const uint8_t code[] = { 0x90, 0xd9, 0x00, 0xf4 };  /* nop; flds (%rax) */
+    struct kvm_vcpu_events events;
+    struct kvm_regs regs;
+    struct machine m;
+
+    machine_init(&m, 0, 0x100000);
+    NEED(m.vm, KVM_CAP_EXIT_ON_EMULATION_FAILURE);
+    if (test_is_pvm())
+        test_skip("kvm_pvm does without #UD for the kernel");
+    CHECK_EQ(enable_cap(m.vm, KVM_CAP_EXIT_ON_EMULATION_FAILURE, 2), -EINVAL);
+    for (int always = 0; always <= 1; always++) {
+        CHECK_EQ(enable_cap(m.vm, KVM_CAP_EXIT_ON_EMULATION_FAILURE, always), 0);
+        machine_long_mode(&m, code, sizeof(code));
+        regs = machine_regs(&m);
+        regs.rax = 0x3000000;                   /* no slot is there */
+        machine_set_regs(&m, &regs);
+        check_emulation_failure(&m);
+        CHECK_EQ(IOCTL(m.vcpu, KVM_GET_VCPU_EVENTS, &events), 0);
+        CHECK_EQ(events.exception.injected, !always);
+        if (!always) {
+            CHECK_EQ(events.exception.nr, 6);
+            events.exception.injected = 0;
+            CHECK_EQ(IOCTL(m.vcpu, KVM_SET_VCPU_EVENTS, &events), 0);
+        }
+        regs.rip = CODE_AT + 3;
+        machine_set_regs(&m, &regs);
+        machine_run_to(&m, KVM_EXIT_HLT);
+    }
+}
+
 static const struct test_case cases[] = {
     { "MSRs that user space answers", msr_unknown },
     { "an MSR access ends with immediate_exit", msr_completed },
     { "MSR filter", msr_filter },
     { "MSR filter: limits", msr_filter_limits },
+    { "the other vendor's hypercall", foreign_hypercall },
+    { "paravirtual features that CPUID hides", enforced_pv_features },
+    { "MONITOR and MWAIT", monitor_and_mwait },
+    { "an instruction that can't be emulated", emulation_failure },
 };
 
 TEST_MAIN(cases)

@@ -84,7 +84,6 @@ static void test_features_have_opcodes(void **state)
         uint8_t modrm;
     } rows[] = {
         { { 1, ECX, 1, false }, MAP_0F3A, 0x44, PFX_66, 0xc1 },     /* PCLMULQDQ */
-        { { 1, ECX, 3, false }, MAP_0F, 0x01, PFX_NP, 0xc8 },       /* MONITOR */
         { { 1, ECX, 22, true }, MAP_0F38, 0xf0, PFX_NP, 0x00 },     /* MOVBE */
         { { 1, ECX, 13, true }, MAP_0F, 0xc7, PFX_NP, 0x08 },       /* CMPXCHG16B */
         { { 1, ECX, 23, true }, MAP_0F, 0xb8, PFX_F3, 0xc1 },       /* POPCNT */

@@ -443,7 +443,7 @@ static void test_exits(void **state)
 
     enter(*state, FLAT_64, 0);
     assert_int_equal(exec_hlt(cpu, &none), CPU_EXIT_HLT);
-    assert_int_equal(exec_hypercall(cpu, &none), CPU_EXIT_HYPERCALL);
+    assert_int_equal(exec_vmcall(cpu, &none), CPU_EXIT_HYPERCALL);
     cpu->guest_debug.enabled = cpu->guest_debug.sw_breakpoints = true;
     assert_int_equal(exec_int3(cpu, &(struct insn){ .off = 4, .next = 5 }), CPU_EXIT_DEBUG);
     assert_int_equal(cpu->debug.pc, CODE + 4);

@@ -283,6 +283,14 @@ struct cpu {
     bool debug_code, debug_data, debug_io;
     uint8_t debug_hits;
 
+    /*
+     * What this processor is like; user space's to choose.  Foreign hypercall:
+     * VMCALL where native_vmmcall is set, else VMMCALL.
+     */
+    bool native_vmmcall, no_foreign_hypercall;
+    bool no_mwait;              /* MONITOR and MWAIT are #UD */
+    bool x87_operand;           /* the x87 is at its memory operand: for ops->mmio() */
+
     uint32_t request;           /* CPU_REQ_*, atomic, set by anyone */
 
     /*

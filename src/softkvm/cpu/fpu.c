@@ -71,7 +71,20 @@ enum cpu_status fpu_load(struct cpu *cpu, const struct insn *insn, void *data, u
     uint64_t addr;
     enum cpu_status status = insn_linear(cpu, insn, size, ACCESS_READ, &addr);
 
-    return status == CPU_OK ? mmu_read(cpu, addr, data, size) : status;
+    if (status != CPU_OK)
+        return status;
+    cpu->x87_operand = true;
+    status = mmu_read(cpu, addr, data, size);
+    cpu->x87_operand = false;
+    return status;
+}
+
+enum cpu_status fpu_store_word(struct cpu *cpu, const struct insn *insn, uint16_t value)
+{
+    uint64_t addr;
+    enum cpu_status status = insn_linear(cpu, insn, 2, ACCESS_WRITE, &addr);
+
+    return status == CPU_OK ? mmu_write16(cpu, addr, value) : status;
 }
 
 enum cpu_status fpu_store(struct cpu *cpu, const struct insn *insn, const void *data,
@@ -80,5 +93,10 @@ enum cpu_status fpu_store(struct cpu *cpu, const struct insn *insn, const void *
     uint64_t addr;
     enum cpu_status status = insn_linear(cpu, insn, size, ACCESS_WRITE, &addr);
 
-    return status == CPU_OK ? mmu_write(cpu, addr, data, size) : status;
+    if (status != CPU_OK)
+        return status;
+    cpu->x87_operand = true;
+    status = mmu_write(cpu, addr, data, size);
+    cpu->x87_operand = false;
+    return status;
 }

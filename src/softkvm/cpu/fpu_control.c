@@ -230,14 +230,14 @@ enum cpu_status fpu_fnstcw(struct cpu *cpu, const struct insn *insn)
 {
     enum cpu_status status = fpu_begin_control(cpu);
 
-    return status == CPU_OK ? fpu_store(cpu, insn, &cpu->fpu.control, 2) : status;
+    return status == CPU_OK ? fpu_store_word(cpu, insn, cpu->fpu.control) : status;
 }
 
 enum cpu_status fpu_fnstsw(struct cpu *cpu, const struct insn *insn)
 {
     enum cpu_status status = fpu_begin_control(cpu);
 
-    return status == CPU_OK ? fpu_store(cpu, insn, &cpu->fpu.status, 2) : status;
+    return status == CPU_OK ? fpu_store_word(cpu, insn, cpu->fpu.status) : status;
 }
 
 enum cpu_status fpu_fnstsw_ax(struct cpu *cpu, const struct insn *insn)

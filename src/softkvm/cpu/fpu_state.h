@@ -104,9 +104,10 @@ static inline bool fpu_underflow(struct cpu_fpu *fpu)
 /* fpu_push_result - push value unless the stack is full or flags forbid it. */
 void fpu_push_result(struct cpu_fpu *fpu, struct f80 value, uint16_t flags);
 
-/* The memory operand, size bytes. */
+/* The memory operand, size bytes; cpu->x87_operand is set meanwhile, but for fpu_store_word(). */
 enum cpu_status fpu_load(struct cpu *cpu, const struct insn *insn, void *data, unsigned size);
 enum cpu_status fpu_store(struct cpu *cpu, const struct insn *insn, const void *data,
                           unsigned size);
+enum cpu_status fpu_store_word(struct cpu *cpu, const struct insn *insn, uint16_t value);
 
 #endif

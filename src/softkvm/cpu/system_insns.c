@@ -38,9 +38,50 @@ enum cpu_status exec_hlt(struct cpu *cpu, const struct insn *insn)
     return CPU_EXIT_HLT;
 }
 
-enum cpu_status exec_hypercall(struct cpu *cpu, const struct insn *insn)
+enum { HYPERCALL_LENGTH = 3 };
+static const uint8_t vmcall_code[HYPERCALL_LENGTH] = { 0x0f, 0x01, 0xc1 };
+static const uint8_t vmmcall_code[HYPERCALL_LENGTH] = { 0x0f, 0x01, 0xd9 };
+
+/*
+ * The other vendor's instruction: #UD without the quirk.  With it, the
+ * processor's own is written over it and executed next, where the guest itself
+ * could write; elsewhere it works as it is.
+ */
+static enum cpu_status foreign_hypercall(struct cpu *cpu, const struct insn *insn)
 {
-    return CPU_EXIT_HYPERCALL;
+    uint64_t linear = insn_rip(cpu, insn);
+    enum cpu_status status;
+
+    if (cpu->no_foreign_hypercall)
+        return raise_fault(cpu, VECTOR_UD);
+    if (!mode_64(cpu))
+        linear = (uint32_t)(cpu->seg[SEG_CS].base + linear);
+    status = mmu_probe(cpu, linear, HYPERCALL_LENGTH, ACCESS_WRITE);
+    if (status == CPU_FAULT)
+        return CPU_EXIT_HYPERCALL;
+    if (status == CPU_OK)
+        status = mmu_write(cpu, linear, cpu->native_vmmcall ? vmmcall_code : vmcall_code,
+                           HYPERCALL_LENGTH);
+    if (status != CPU_OK)
+        return status;
+    cpu->regs[REG_RIP] = insn_rip(cpu, insn);
+    return CPU_BREAK;
+}
+
+enum cpu_status exec_vmcall(struct cpu *cpu, const struct insn *insn)
+{
+    return cpu->native_vmmcall ? foreign_hypercall(cpu, insn) : CPU_EXIT_HYPERCALL;
+}
+
+enum cpu_status exec_vmmcall(struct cpu *cpu, const struct insn *insn)
+{
+    return cpu->native_vmmcall ? CPU_EXIT_HYPERCALL : foreign_hypercall(cpu, insn);
+}
+
+/* MONITOR and MWAIT: no wait is as good as one that ended at once. */
+enum cpu_status exec_mwait(struct cpu *cpu, const struct insn *insn)
+{
+    return cpu->cpl != 0 || cpu->no_mwait ? raise_fault(cpu, VECTOR_UD) : CPU_OK;
 }
 
 /* EDX:EAX, as the instructions of this file return 64 bits. */
