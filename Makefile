@@ -10,7 +10,7 @@ FUZZ_SECONDS ?= 600
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: all deps demo check boots bench selftests fuzz sanitize asan tsan tsan-linux gcc-werror clang install clean help guest-files
+.PHONY: all deps demo check boots bench selftests vmms fuzz sanitize asan tsan tsan-linux gcc-werror clang install clean help guest-files
 
 all: $(BUILD)/build.ninja ## build everything into build/
 	ninja -C $(BUILD)
@@ -39,6 +39,10 @@ bench: all guest-files ## every figure that the documents quote
 
 selftests: all ## the kernel's own KVM tests (source package linux-source-6.12) under softkvm
 	@python3 tests/selftests/run.py --launcher $(BUILD)/softkvm
+
+vmms: all guest-files ## QEMU's -accel kvm on softkvm: machines, processors, firmware; and beside its TCG
+	@tools/deps.sh vmms
+	@python3 tests/launcher/qemu.py --build $(BUILD) --files $(BUILD)/guest --compare
 
 # The test suite under the sanitizers and with the other compiler: each in a build folder of its own.
 asan: | deps ## tests under the address and undefined-behaviour sanitizers
