@@ -46,7 +46,8 @@ int sync_regs_load(struct vcpu *vcpu)
     uint64_t dirty = load_bits(&run->kvm_dirty_regs);
     int ret;
 
-    if ((load_bits(&run->kvm_valid_regs) | dirty) & ~(uint64_t)KVM_SYNC_X86_VALID_FIELDS)
+    /* KVM looks at the lower half only. */
+    if ((uint32_t)(load_bits(&run->kvm_valid_regs) | dirty) & ~(uint32_t)KVM_SYNC_X86_VALID_FIELDS)
         return -EINVAL;
     if (!dirty)
         return 0;

@@ -231,8 +231,6 @@ static int interrupt(void *object, void *arg, unsigned long value)
         return -EINVAL;
     if (vcpu->lapic)
         return -ENXIO;
-    if (vcpu->interrupt >= 0)
-        return -EEXIST;
     vcpu->interrupt = args->irq;
     return 0;
 }

@@ -84,10 +84,10 @@ static void registers_in_run(void)
     machine_init(&m, 0, 0x10000);
     NEED(m.vm, KVM_CAP_SYNC_REGS);
     machine_real_mode(&m, halt_twice, sizeof(halt_twice));
-    m.run->kvm_valid_regs = 1ull << 63;
+    m.run->kvm_valid_regs = 1u << 31;
     CHECK_EQ(machine_run(&m), -EINVAL);
     m.run->kvm_valid_regs = 0;
-    m.run->kvm_dirty_regs = 1ull << 63;
+    m.run->kvm_dirty_regs = 1u << 31;
     CHECK_EQ(machine_run(&m), -EINVAL);
     m.run->kvm_dirty_regs = 0;
     m.run->kvm_valid_regs = KVM_SYNC_X86_VALID_FIELDS;
