@@ -50,6 +50,7 @@ struct access_log {
         uint8_t size;
         uint8_t kind;           /* enum access_kind */
         bool write;
+        uint16_t count;         /* elements of KIND_PORT; more than one: all in vcpu->pio_run */
         uint8_t data[8];
     } entry[ACCESS_LOG_MAX];
 };
@@ -68,6 +69,7 @@ struct vcpu {
     struct kvm_run *run;
     int exit_result;            /* of KVM_RUN after CPU_EXIT_ACCESS */
     struct access_log log;
+    uint8_t pio_run[CPU_PIO_RUN];
     bool hypercall_waiting;     /* run->hypercall.ret is to be taken */
 
     uint32_t mp_state;          /* KVM_MP_STATE_* */

@@ -187,28 +187,66 @@ static void *pio_page(struct vcpu *vcpu)
     return (uint8_t *)vcpu->run + VCPU_PIO_OFFSET;
 }
 
-static enum cpu_status op_pio(void *opaque, uint16_t port, void *data, unsigned size, bool write)
+static bool pio_here(struct vcpu *vcpu, uint16_t port, void *data, unsigned size, bool write)
 {
-    struct vcpu *vcpu = opaque;
-    struct kvm_run *run = vcpu->run;
-    struct logged_access access = { .address = port, .size = size, .kind = KIND_PORT,
-                                    .write = write };
-    enum cpu_status status = replay(vcpu, &access, data);
+    return (vcpu->lapic && irqchip_pio(vcpu->vm->irqchip, port, data, size, write)) ||
+           (write && eventfds_write(vcpu->vm->eventfds, true, port, data, size));
+}
 
-    if (status != CPU_BREAK)
-        return status;
-    if ((vcpu->lapic && irqchip_pio(vcpu->vm->irqchip, port, data, size, write)) ||
-        (write && eventfds_write(vcpu->vm->eventfds, true, port, data, size)))
-        return done_here(vcpu, data);
+static enum cpu_status exit_io(struct vcpu *vcpu, uint16_t port, unsigned size, unsigned count,
+                               bool write)
+{
+    struct kvm_run *run = vcpu->run;
+
     run->exit_reason = KVM_EXIT_IO;
     run->io.direction = write ? KVM_EXIT_IO_OUT : KVM_EXIT_IO_IN;
     run->io.size = size;
     run->io.port = port;
-    run->io.count = 1;
+    run->io.count = count;
     run->io.data_offset = VCPU_PIO_OFFSET;
+    return exit_to_user(vcpu);
+}
+
+static enum cpu_status op_pio(void *opaque, uint16_t port, void *data, unsigned size, bool write)
+{
+    struct vcpu *vcpu = opaque;
+    struct logged_access access = { .address = port, .size = size, .kind = KIND_PORT,
+                                    .write = write, .count = 1 };
+    enum cpu_status status = replay(vcpu, &access, data);
+
+    if (status != CPU_BREAK)
+        return status;
+    if (pio_here(vcpu, port, data, size, write))
+        return done_here(vcpu, data);
     if (write)
         memcpy(pio_page(vcpu), data, size);
-    return exit_to_user(vcpu);
+    return exit_io(vcpu, port, size, 1, write);
+}
+
+/* What user space doesn't see comes one by one. */
+static enum cpu_status op_pio_run(void *opaque, uint16_t port, void *data, unsigned size,
+                                  unsigned *count)
+{
+    struct vcpu *vcpu = opaque;
+    struct logged_access access = { .address = port, .size = size, .kind = KIND_PORT,
+                                    .count = *count };
+    enum cpu_status status = replay(vcpu, &access, data);
+
+    if (status == CPU_OK) {
+        unsigned got = vcpu->log.entry[vcpu->log.next - 1].count;
+
+        *count = got < *count ? got : *count;
+        if (*count > 1)
+            memcpy(data, vcpu->pio_run, *count * size);
+        return CPU_OK;
+    }
+    if (status != CPU_BREAK)
+        return status;
+    if (pio_here(vcpu, port, data, size, false)) {
+        vcpu->log.entry[vcpu->log.count].count = *count = 1;
+        return done_here(vcpu, data);
+    }
+    return exit_io(vcpu, port, size, *count, false);
 }
 
 /* User space refuses the MSR: #GP on the instruction, which isn't started anew. */
@@ -247,6 +285,8 @@ void vcpu_complete_access(struct vcpu *vcpu)
     log->count++;
     if (!access->write)
         memcpy(access->data, answer_of_user(vcpu, access->kind), access->size);
+    if (access->count > 1)
+        memcpy(vcpu->pio_run, pio_page(vcpu), access->count * access->size);
 }
 
 static void op_access_done(void *opaque)
@@ -352,6 +392,7 @@ const struct cpu_ops vcpu_cpu_ops = {
     .map_page = op_map_page,
     .mmio = op_mmio,
     .pio = op_pio,
+    .pio_run = op_pio_run,
     .access_done = op_access_done,
     .rdmsr = op_rdmsr,
     .wrmsr = op_wrmsr,

@@ -356,6 +356,89 @@ static void emulation_failure(void)
     }
 }
 
+enum { INS_AT = 0x20ff0, INS_COUNT = 5000 };
+
+/* 64-bit code: REP INSB (the direction flag as wanted), HLT. */
+static void start_ins(struct machine *m, bool down, uint64_t at, uint64_t count)
+{
+    const uint8_t code[] = { down ? 0xfd : 0xfc, 0xf3, 0x6c, 0xf4 };
+    struct kvm_regs regs;
+
+    machine_long_mode(m, code, sizeof(code));
+    regs = machine_regs(m);
+    regs.rdi = at;
+    regs.rcx = count;
+    regs.rdx = 0x1234;
+    machine_set_regs(m, &regs);
+}
+
+/* Answer with bytes 1, 2, 3 ... (mod 251) until all have come.  How many exits that took. */
+static unsigned feed_ins(struct machine *m, unsigned count)
+{
+    unsigned n = 0, exits = 0;
+
+    for (; n < count; exits++) {
+        uint8_t *data = (uint8_t *)m->run;
+
+        machine_run_to(m, KVM_EXIT_IO);
+        CHECK_EQ(m->run->io.port, 0x1234);
+        CHECK_EQ(m->run->io.size, 1);
+        CHECK(m->run->io.count >= 1 && m->run->io.count <= count - n);
+        data += m->run->io.data_offset;
+        for (uint32_t i = 0; i < m->run->io.count; i++)
+            data[i] = ++n % 251;
+    }
+    machine_run_to(m, KVM_EXIT_HLT);
+    return exits;
+}
+
+/* REP INS fetches ahead, within a page; downwards one by one. */
+static void string_input(void)
+{
+    struct kvm_regs regs;
+    struct machine m;
+
+    machine_init(&m, 0, 0x100000);
+    start_ins(&m, false, INS_AT, INS_COUNT);
+    CHECK(feed_ins(&m, INS_COUNT) < INS_COUNT / 100);
+    for (unsigned i = 0; i < INS_COUNT; i++)
+        CHECK_EQ(m.ram[INS_AT + i], (i + 1) % 251);
+    CHECK_EQ(m.ram[INS_AT + INS_COUNT], 0);
+    CHECK_EQ(machine_regs(&m).rcx, 0);
+    CHECK_EQ(machine_regs(&m).rdi, INS_AT + INS_COUNT);
+    start_ins(&m, true, 0x30010, 32);
+    feed_ins(&m, 32);
+    for (unsigned i = 0; i < 32; i++)
+        CHECK_EQ(m.ram[0x30010 - i], i + 1);
+    CHECK_EQ(machine_regs(&m).rdi, 0x30010 - 32);
+    /* What user space takes from the count isn't stored. */
+    start_ins(&m, false, 0x40000, 40);
+    machine_run_to(&m, KVM_EXIT_IO);
+    memset((uint8_t *)m.run + m.run->io.data_offset, 0xaa, 0x400);
+    regs = machine_regs(&m);
+    regs.rcx = 1;
+    machine_set_regs(&m, &regs);
+    machine_run_to(&m, KVM_EXIT_HLT);
+    CHECK_EQ(m.ram[0x40000], 0xaa);
+    CHECK_EQ(m.ram[0x40001], 0);
+    CHECK_EQ(machine_regs(&m).rdi, 0x40001);
+    /* immediate_exit has all of what was fetched stored. */
+    start_ins(&m, false, 0x50000, 8);
+    machine_run_to(&m, KVM_EXIT_IO);
+    for (uint32_t n = m.run->io.count; n; n--) {
+        memset((uint8_t *)m.run + m.run->io.data_offset, 0xbb, 0x400);
+        m.run->immediate_exit = 1;
+        if (machine_run(&m) != -EINTR)
+            break;
+    }
+    m.run->immediate_exit = 0;
+    while (machine_regs(&m).rcx)
+        machine_run_to(&m, KVM_EXIT_IO);
+    machine_run_to(&m, KVM_EXIT_HLT);
+    for (unsigned i = 0; i < 8; i++)
+        CHECK_EQ(m.ram[0x50000 + i], 0xbb);
+}
+
 static const struct test_case cases[] = {
     { "MSRs that user space answers", msr_unknown },
     { "an MSR access ends with immediate_exit", msr_completed },
@@ -365,6 +448,7 @@ static const struct test_case cases[] = {
     { "paravirtual features that CPUID hides", enforced_pv_features },
     { "MONITOR and MWAIT", monitor_and_mwait },
     { "an instruction that can't be emulated", emulation_failure },
+    { "REP INS", string_input },
 };
 
 TEST_MAIN(cases)

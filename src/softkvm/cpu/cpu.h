@@ -23,6 +23,7 @@ enum {
     CPU_PAGE_SIZE = 1 << CPU_PAGE_SHIFT,
     CPU_PHYS_BITS = 46,         /* MAXPHYADDR unless cpu->phys_bits is set to another */
     CPU_MCE_BANKS = 10,
+    CPU_PIO_RUN = 1024,
 };
 
 /* Hardware numbering; the two last let address computation go without branches. */
@@ -188,6 +189,12 @@ struct cpu_ops {
      */
     enum cpu_status (*mmio)(void *opaque, uint64_t gpa, void *data, unsigned size, bool write);
     enum cpu_status (*pio)(void *opaque, uint16_t port, void *data, unsigned size, bool write);
+    /*
+     * REP INS: *count elements of size bytes at once, CPU_PIO_RUN bytes at most.
+     * *count becomes how many there are, at least one.  NULL: there is pio() only.
+     */
+    enum cpu_status (*pio_run)(void *opaque, uint16_t port, void *data, unsigned size,
+                               unsigned *count);
     /*
      * An instruction completed (or one iteration of a string instruction) after
      * at least one mmio() or pio() returned CPU_OK: what was remembered for a

@@ -2,7 +2,8 @@
 /*
  * Port I/O: IN, OUT, INS, OUTS (SDM vol. 1, chapter 19).  A repeated string
  * instruction ends after every iteration, with rip on it until the count is 0:
- * each of them may have to leave the processor and be started anew.
+ * each of them may have to leave the processor and be started anew.  REP INS
+ * fetches ahead: an iteration is then a run of elements.
  */
 #include "debug.h"
 #include "exception.h"
@@ -32,17 +33,21 @@ static enum cpu_status check_port(struct cpu *cpu, uint16_t port, unsigned size)
     return status;
 }
 
-static enum cpu_status do_pio(struct cpu *cpu, uint16_t port, void *data, unsigned size,
-                              bool write)
+static enum cpu_status pio_done(struct cpu *cpu, uint16_t port, unsigned size,
+                                enum cpu_status status)
 {
-    enum cpu_status status = cpu->ops->pio(cpu->opaque, port, data, size, write);
-
     if (status != CPU_OK)
         return status;
     cpu->attention |= ATTENTION_ACCESS;
     if (cpu->debug_io)
         debug_io_access(cpu, port, size);
     return CPU_OK;
+}
+
+static enum cpu_status do_pio(struct cpu *cpu, uint16_t port, void *data, unsigned size,
+                              bool write)
+{
+    return pio_done(cpu, port, size, cpu->ops->pio(cpu->opaque, port, data, size, write));
 }
 
 static uint16_t port_operand(const struct cpu *cpu, const struct insn *insn)
@@ -92,31 +97,58 @@ static void add_reg(struct cpu *cpu, const struct insn *insn, unsigned reg, int6
         cpu->regs[reg] = value & address_mask(insn);
 }
 
-/* One element was moved: advance the pointer and the count, and come again if there is more. */
-static enum cpu_status next_element(struct cpu *cpu, const struct insn *insn, unsigned reg)
+/* n elements were moved: advance the pointer and the count, and come again if there are more. */
+static enum cpu_status next_elements(struct cpu *cpu, const struct insn *insn, unsigned reg, int n)
 {
-    add_reg(cpu, insn, reg, cpu->flags & FLAG_DF ? -(int)insn->size : insn->size);
+    add_reg(cpu, insn, reg, cpu->flags & FLAG_DF ? -(int)insn->size * n : (int)insn->size * n);
     if (!(insn->flags & (INSN_REP | INSN_REPNE)))
         return CPU_OK;
-    add_reg(cpu, insn, REG_RCX, -1);
+    add_reg(cpu, insn, REG_RCX, -n);
     if (!(cpu->regs[REG_RCX] & address_mask(insn)))
         return CPU_OK;
     cpu->regs[REG_RIP] -= insn->next - insn->off;
     return CPU_BREAK;
 }
 
-static bool is_done(const struct cpu *cpu, const struct insn *insn)
+/* User space may have cleared the count while it had the access: nobody asks for its answer. */
+static bool is_done(struct cpu *cpu, const struct insn *insn)
 {
-    return (insn->flags & (INSN_REP | INSN_REPNE)) &&
-           !(cpu->regs[REG_RCX] & address_mask(insn));
+    bool done = (insn->flags & (INSN_REP | INSN_REPNE)) &&
+                !(cpu->regs[REG_RCX] & address_mask(insn));
+
+    if (done)
+        cpu->attention |= ATTENTION_ACCESS;
+    return done;
+}
+
+/* How many elements upwards from linear REP INS may fetch: those of one page of RAM. */
+static unsigned run_length(struct cpu *cpu, const struct insn *insn, uint64_t offset,
+                           uint64_t linear)
+{
+    uint64_t n = cpu->regs[REG_RCX] & address_mask(insn), end;
+    unsigned room = (CPU_PAGE_SIZE - (linear & (CPU_PAGE_SIZE - 1))) / insn->size;
+    struct tlb_entry *e;
+
+    if (!cpu->ops->pio_run || !(insn->flags & (INSN_REP | INSN_REPNE)) ||
+        (cpu->flags & (FLAG_DF | FLAG_TF)) ||
+        !tlb_host(cpu, linear, insn->size, ACCESS_WRITE, &e))
+        return 1;
+    n = n < room ? n : room;
+    n = n < CPU_PIO_RUN / insn->size ? n : CPU_PIO_RUN / insn->size;
+    /* All of it within the segment, and without wrapping. */
+    if (n < 2 || offset + n * insn->size - 1 > address_mask(insn) ||
+        segment_linear(cpu, SEG_ES, offset, n * insn->size, ACCESS_WRITE, &end) != CPU_OK)
+        return 1;
+    return n;
 }
 
 enum cpu_status exec_ins(struct cpu *cpu, const struct insn *insn)
 {
     uint64_t linear, offset = cpu->regs[REG_RDI] & address_mask(insn);
     uint16_t port = cpu->regs[REG_RDX];
+    uint8_t data[CPU_PIO_RUN] = { 0 };
     enum cpu_status status;
-    uint32_t value = 0;
+    unsigned n = 1;
 
     if (is_done(cpu, insn))
         return CPU_OK;
@@ -125,11 +157,15 @@ enum cpu_status exec_ins(struct cpu *cpu, const struct insn *insn)
         status = segment_linear(cpu, SEG_ES, offset, insn->size, ACCESS_WRITE, &linear);
     if (status == CPU_OK)
         status = mmu_probe(cpu, linear, insn->size, ACCESS_WRITE);
+    if (status != CPU_OK)
+        return status;
+    n = run_length(cpu, insn, offset, linear);
+    status = n == 1 ? do_pio(cpu, port, data, insn->size, false)
+                    : pio_done(cpu, port, insn->size,
+                               cpu->ops->pio_run(cpu->opaque, port, data, insn->size, &n));
     if (status == CPU_OK)
-        status = do_pio(cpu, port, &value, insn->size, false);
-    if (status == CPU_OK)
-        status = mmu_write(cpu, linear, &value, insn->size);
-    return status == CPU_OK ? next_element(cpu, insn, REG_RDI) : status;
+        status = mmu_write(cpu, linear, data, n * insn->size);
+    return status == CPU_OK ? next_elements(cpu, insn, REG_RDI, n) : status;
 }
 
 enum cpu_status exec_outs(struct cpu *cpu, const struct insn *insn)
@@ -148,5 +184,5 @@ enum cpu_status exec_outs(struct cpu *cpu, const struct insn *insn)
         status = mmu_read(cpu, linear, &value, insn->size);
     if (status == CPU_OK)
         status = do_pio(cpu, port, &value, insn->size, true);
-    return status == CPU_OK ? next_element(cpu, insn, REG_RSI) : status;
+    return status == CPU_OK ? next_elements(cpu, insn, REG_RSI, 1) : status;
 }
