@@ -82,6 +82,38 @@ SOFTKVM_PUBLIC bool softkvm_owns(int fd);
 /* "system", "vm", "vcpu", "guest_memfd", "stats"; NULL: not one of this library. */
 SOFTKVM_PUBLIC const char *softkvm_kind(int fd);
 
+/*
+ * For tests of what a client does when KVM fails.  All of them are the process's,
+ * and may be used at any time.
+ *
+ * softkvm_pin - as if somebody had references to these pages of a guest_memfd.
+ * KVM_SET_MEMORY_ATTRIBUTES2 on it that would make one of them private fails with
+ * EAGAIN, error_offset being the first such page, and nothing is converted.
+ * tries: so many times, then the pin is gone; 0: until softkvm_unpin() of the same
+ * range.  -EBADF, -EINVAL, -ENOMEM; -ENOENT: it isn't pinned.
+ */
+SOFTKVM_PUBLIC int softkvm_pin(int guest_memfd, off_t offset, off_t size, unsigned tries);
+SOFTKVM_PUBLIC int softkvm_unpin(int guest_memfd, off_t offset, off_t size);
+
+/*
+ * softkvm_pin_new - so that every guest_memfd made from now on has pages pinned.
+ * "OFFSET[+SIZE][:TRIES]", in bytes, one page if there is no SIZE; NULL: no longer.
+ * Files that are too small have none.  -EINVAL.
+ */
+SOFTKVM_PUBLIC int softkvm_pin_new(const char *text);
+
+/*
+ * softkvm_fail - let calls fail: "WHAT:FIRST[-[LAST]][:ERRNO]", counted from 1 and
+ * from now on.  WHAT is an ioctl ("KVM_RUN"), which does nothing then, or
+ *   attributes   memory for the record of a change of memory attributes
+ *   page         a guest_memfd's page that the guest touches first, or fallocate()
+ *   slot         memory for a new memory slot
+ *   mapping      each piece of a caller's mapping that a conversion has to change
+ * ERRNO is a name or number, ENOMEM if not given.  Several rules may be there;
+ * NULL: none.  -EINVAL: not understood; -ENOSPC: too many.
+ */
+SOFTKVM_PUBLIC int softkvm_fail(const char *text);
+
 /* close(2). */
 SOFTKVM_PUBLIC int softkvm_close(int fd);
 

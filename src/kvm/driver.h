@@ -22,6 +22,11 @@ struct kvm_driver {
     int (*mmap)(size_t length, int prot, int flags, int fd, off_t offset, void **ret);
     int (*munmap)(void *addr, size_t length);
     int (*close)(int fd);
+    /*
+     * For tests, NULL where there is no such thing: let calls of the KVM fail
+     * ("fail") or pages of guest_memfds be busy ("pin") from now on.  -EINVAL.
+     */
+    int (*inject)(const char *what, const char *rule);
 };
 
 /* The system's /dev/kvm. */

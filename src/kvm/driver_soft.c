@@ -7,6 +7,9 @@
 
 #include "softkvm.h"
 
+#include <errno.h>
+#include <string.h>
+
 static int soft_open(void)
 {
     return softkvm_open(NULL);
@@ -31,6 +34,13 @@ static int soft_mmap(size_t length, int prot, int flags, int fd, off_t offset, v
     return softkvm_mmap(NULL, length, prot, flags, fd, offset, ret);
 }
 
+static int soft_inject(const char *what, const char *rule)
+{
+    if (!strcmp(what, "fail"))
+        return softkvm_fail(rule);
+    return strcmp(what, "pin") ? -EINVAL : softkvm_pin_new(rule);
+}
+
 #define SOFT_DRIVER(open_, description_)        \
     {                                           \
         .name = "soft",                         \
@@ -40,6 +50,7 @@ static int soft_mmap(size_t length, int prot, int flags, int fd, off_t offset, v
         .mmap = soft_mmap,                      \
         .munmap = softkvm_munmap,               \
         .close = softkvm_close,                 \
+        .inject = soft_inject,                  \
     }
 
 const struct kvm_driver kvm_driver_soft = SOFT_DRIVER(soft_open, "attributes per VM");

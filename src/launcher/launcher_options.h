@@ -9,6 +9,8 @@
 #define LAUNCHER_NO_FLAGS "no-gmem-flags"
 #define LAUNCHER_TRACE "trace"
 #define LAUNCHER_STATS "stats"
+/* "fail=RULE", "pin=RULE", a line each. */
+#define LAUNCHER_HOOKS "SOFTKVM_HOOKS"
 #define LAUNCHER_PRELOAD "libsoftkvm-preload.so"
 
 #endif

@@ -9,6 +9,7 @@
 #include "softkvm.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -88,8 +89,29 @@ enum served served_path(const char *path)
     return module_parameter(path) ? SERVED_PARAMETER : SERVED_MISSING;
 }
 
+/* Once, before the program can have called anything. */
+static void set_hooks(void)
+{
+    const char *line = getenv(LAUNCHER_HOOKS), *end;
+    char rule[256];
+
+    for (; line && (end = strchr(line, '\n')); line = end + 1) {
+        size_t length = end - line;
+
+        if (length >= sizeof(rule))
+            continue;
+        memcpy(rule, line, length);
+        rule[length] = 0;
+        if (!strncmp(rule, "fail=", 5))
+            softkvm_fail(rule + 5);
+        else if (!strncmp(rule, "pin=", 4))
+            softkvm_pin_new(rule + 4);
+    }
+}
+
 static int open_device(int flags)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     const struct softkvm_options options = {
         .gmem_in_place_conversion = preload_options()->in_place,
         .vm_attributes2 = preload_options()->vm2,
@@ -101,6 +123,7 @@ static int open_device(int flags)
         return -ENOTDIR;
     if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
         return -EEXIST;
+    pthread_once(&once, set_hooks);
     fd = softkvm_open(&options);
     if (fd >= 0 && !(flags & O_CLOEXEC))
         fcntl(fd, F_SETFD, 0);

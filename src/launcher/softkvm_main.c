@@ -2,6 +2,7 @@
 /* `softkvm PROGRAM`: run a program whose /dev/kvm is libsoftkvm. See docs/softkvm.1. */
 #include "launcher_options.h"
 #include "program.h"
+#include "softkvm.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -27,6 +28,12 @@ static const char usage[] =
     "               as in the drafts of spring 2026, of the guest_memfd (--in-place)\n"
     "  --no-gmem-flags\n"
     "               no guest_memfd can be mapped, as with Linux 6.8 to 6.17\n"
+    "  --fail=WHAT:FIRST[-[LAST]][:ERRNO]\n"
+    "               let calls fail, counted from 1: WHAT is an ioctl's name, or attributes,\n"
+    "               page, slot, mapping; ENOMEM if no other error is named\n"
+    "  --pin=OFFSET[+SIZE][:TRIES]\n"
+    "               pin pages of every guest_memfd: so many conversions to private (all\n"
+    "               without TRIES) fail with EAGAIN\n"
     "  --trace      a line on standard error for each call\n"
     "  --stats      what was called, how often and how long, on standard error at exit\n"
     "  --help       this text\n"
@@ -47,6 +54,7 @@ static void __attribute__((noreturn, format(printf, 2, 3))) fail(int status, con
 
 struct settings {
     bool in_place, vm2, no_gmem_flags, trace, stats;
+    char hooks[4096];           /* LAUNCHER_HOOKS */
 };
 
 static bool parse_bool(const char *text)
@@ -66,15 +74,33 @@ static void set_attributes(struct settings *settings, const char *text)
         fail(EXIT_OURS, "--memory-attributes is vm, vm2 or guest-memfd, not '%s'", text);
 }
 
+/* Tried here, where what is wrong with it can be said. */
+static void add_hook(struct settings *settings, const char *option, const char *rule,
+                     int (*set)(const char *text))
+{
+    size_t used = strlen(settings->hooks);
+
+    if (strpbrk(rule, " \n") || set(rule))
+        fail(EXIT_OURS, "--%s=%s: see softkvm(1)", option, rule);
+    if ((size_t)snprintf(settings->hooks + used, sizeof(settings->hooks) - used, "%s=%s\n",
+                         option, rule) >= sizeof(settings->hooks) - used)
+        fail(EXIT_OURS, "too many --%s", option);
+}
+
 static struct settings parse_options(int argc, char **argv)
 {
-    enum { IN_PLACE = 1, GMEM_IN_PLACE, ATTRIBUTES, NO_GMEM_FLAGS, TRACE, STATS, HELP, VERSION };
+    enum {
+        IN_PLACE = 1, GMEM_IN_PLACE, ATTRIBUTES, NO_GMEM_FLAGS, FAIL, PIN, TRACE, STATS, HELP,
+        VERSION,
+    };
     static const struct option options[] = {
         { "in-place", no_argument, NULL, IN_PLACE },
         { "gmem-in-place-conversion", optional_argument, NULL, GMEM_IN_PLACE },
         { "gmem_in_place_conversion", optional_argument, NULL, GMEM_IN_PLACE },
         { "memory-attributes", required_argument, NULL, ATTRIBUTES },
         { "no-gmem-flags", no_argument, NULL, NO_GMEM_FLAGS },
+        { "fail", required_argument, NULL, FAIL },
+        { "pin", required_argument, NULL, PIN },
         { "trace", no_argument, NULL, TRACE },
         { "stats", no_argument, NULL, STATS },
         { "help", no_argument, NULL, HELP },
@@ -90,6 +116,8 @@ static struct settings parse_options(int argc, char **argv)
         case GMEM_IN_PLACE: settings.in_place = parse_bool(optarg); break;
         case ATTRIBUTES: set_attributes(&settings, optarg); break;
         case NO_GMEM_FLAGS: settings.no_gmem_flags = true; break;
+        case FAIL: add_hook(&settings, "fail", optarg, softkvm_fail); break;
+        case PIN: add_hook(&settings, "pin", optarg, softkvm_pin_new); break;
         case TRACE: settings.trace = true; break;
         case STATS: settings.stats = true; break;
         case VERSION: puts("softkvm " CLOISTER_VERSION); exit(EXIT_SUCCESS);
@@ -149,7 +177,8 @@ static void set_environment(const struct settings *settings, const char *preload
              settings->in_place ? LAUNCHER_IN_PLACE : "", settings->vm2 ? LAUNCHER_VM2 : "",
              settings->no_gmem_flags ? LAUNCHER_NO_FLAGS : "",
              settings->trace ? LAUNCHER_TRACE : "", settings->stats ? LAUNCHER_STATS : "");
-    if (setenv("LD_PRELOAD", list, 1) || setenv(LAUNCHER_ENVIRONMENT, words, 1))
+    if (setenv("LD_PRELOAD", list, 1) || setenv(LAUNCHER_ENVIRONMENT, words, 1) ||
+        setenv(LAUNCHER_HOOKS, settings->hooks, 1))
         fail(EXIT_OURS, "%s", strerror(errno));
 }
 

@@ -120,6 +120,30 @@ static char *join_reasons(const GArray *refusals, const struct candidate *chosen
     return g_string_free(text, FALSE);
 }
 
+static bool inject(const struct kvm_driver *driver, const char *what, const char *rule,
+                   GError **error)
+{
+    if (driver->inject(what, rule) == 0)
+        return true;
+    error_set(error, "-accel: soft,%s=%s: it isn't understood: %s", what, rule,
+              strcmp(what, "pin") ? "fail=WHAT:FIRST[-[LAST]][:ERRNO]"
+                                  : "pin=OFFSET[+SIZE][:TRIES]");
+    return false;
+}
+
+/* After the choice, whose probes aren't what the rules are for. */
+static bool inject_all(const struct machine_config *cfg, const struct kvm_driver *driver,
+                       GError **error)
+{
+    if (!driver->inject)
+        return true;
+    for (guint i = 0; i < cfg->soft.fails->len; i++) {
+        if (!inject(driver, "fail", g_ptr_array_index(cfg->soft.fails, i), error))
+            return false;
+    }
+    return !cfg->soft.pin || inject(driver, "pin", cfg->soft.pin, error);
+}
+
 bool accel_choose(const struct machine_config *cfg, const struct kvm_needs *needs,
                   const struct kvm_driver **ret, char **ret_reason, GError **error)
 {
@@ -143,6 +167,8 @@ bool accel_choose(const struct machine_config *cfg, const struct kvm_needs *need
                   kvm_only ? "-accel soft" : "another kvm-type or memory backend");
         return false;
     }
+    if (!inject_all(cfg, chosen->driver, error))
+        return false;
     *ret = chosen->driver;
     *ret_reason = g_strdup_printf("using %s: %s", chosen->title,
                                   *reasons ? reasons : cfg->accels->len ? "as -accel asks"

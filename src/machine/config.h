@@ -42,6 +42,8 @@ struct machine_options {
 /* The properties of -accel soft; index of an enum in its names[]. */
 struct soft_options {
     int memory_attributes;
+    char *pin;
+    GPtrArray *fails;           /* of char * */
 };
 
 /* Rows of -machine kvm-type=, which are KVM's VM types. */

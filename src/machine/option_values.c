@@ -198,6 +198,8 @@ static const struct property soft_properties[] = {
     { .name = "memory-attributes", .kind = PROP_ENUM, .names = soft_attributes_names,
       .offset = offsetof(struct soft_options, memory_attributes),
       .help = "which ioctl sets them: auto, vm, vm2 (the draft), guest-memfd" },
+    { .name = "pin", .kind = PROP_STRING, .offset = offsetof(struct soft_options, pin),
+      .help = "for tests: OFFSET[+SIZE][:TRIES] of each guest_memfd can't become private" },
     { .name = NULL },
 };
 
@@ -213,11 +215,14 @@ static bool set_soft(struct machine_config *cfg, const char *value, GError **err
         if (strcmp(opt->key, "accel") == 0) {
             if (!add_accels(cfg, opt->value, error))
                 return false;
+        } else if (strcmp(opt->key, "fail") == 0) {
+            g_ptr_array_add(cfg->soft.fails, g_strdup(opt->value));
         } else if (!property_set_text(soft_properties, &cfg->soft, opt->key, opt->value, &found,
                                       error)) {
             if (!found) {
                 g_clear_error(error);
-                error_set(error, "Property 'soft-accel.%s' not found: memory-attributes",
+                error_set(error, "Property 'soft-accel.%s' not found: memory-attributes, "
+                          "fail, pin",
                           opt->key);
             }
             return false;
@@ -234,7 +239,9 @@ OPTION_SETTER(option_set_accel)
         cfg->print = g_strdup("Accelerators supported:\n"
                               "kvm     the system's KVM, /dev/kvm\n"
                               "soft    softkvm, the same API in software: anywhere, slower;\n"
-                              "        memory-attributes=auto|vm|vm2|guest-memfd\n");
+                              "        memory-attributes=auto|vm|vm2|guest-memfd\n"
+                              "        for tests: fail=WHAT:FIRST[-[LAST]][:ERRNO], "
+                              "pin=OFFSET[+SIZE][:TRIES]\n");
         return true;
     }
     if (g_str_has_prefix(value, "soft,"))

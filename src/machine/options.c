@@ -265,6 +265,7 @@ void config_init(struct machine_config *cfg)
 {
     memset(cfg, 0, sizeof(*cfg));
     cfg->accels = g_ptr_array_new_with_free_func(g_free);
+    cfg->soft.fails = g_ptr_array_new_with_free_func(g_free);
     cfg->objects = g_ptr_array_new_with_free_func(g_free);
     cfg->chardevs = g_ptr_array_new_with_free_func(g_free);
     cfg->serials = g_ptr_array_new_with_free_func(g_free);
@@ -280,10 +281,11 @@ void config_clear(struct machine_config *cfg)
     char *strings[] = {
         cfg->trace_file, cfg->kernel, cfg->initrd, cfg->append, cfg->name, cfg->uuid,
         cfg->pidfile, cfg->print, m->accel, m->memory_backend, m->confidential_guest_support,
-        m->debug, m->kernel, m->initrd, m->append,
+        m->debug, m->kernel, m->initrd, m->append, cfg->soft.pin,
     };
     GPtrArray *lists[] = {
-        cfg->accels, cfg->objects, cfg->chardevs, cfg->serials, cfg->traces, cfg->monitors,
+        cfg->accels, cfg->soft.fails, cfg->objects, cfg->chardevs, cfg->serials, cfg->traces,
+        cfg->monitors,
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(strings); i++)

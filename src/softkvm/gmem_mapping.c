@@ -13,6 +13,7 @@
 #include "guest_memfd.h"
 #include "range.h"
 #include "soft_vm.h"
+#include "test_hooks.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -102,7 +103,10 @@ static int show_runs(const struct mapping *m, uint64_t start, uint64_t end, bool
         uint64_t stop = min_u64(run_end * GUEST_PAGE_SIZE, end);
 
         if (is_private != to_private) {
-            int ret = show(m, start, stop, undo ? is_private : to_private);
+            int ret = undo ? 0 : hook_fails(HOOK_MAPPING);
+
+            if (!ret)
+                ret = show(m, start, stop, undo ? is_private : to_private);
 
             if (ret)
                 return ret;

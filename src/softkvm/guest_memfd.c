@@ -7,9 +7,11 @@
 #include "descriptor.h"
 #include "fd.h"
 #include "gmem_mapping.h"
+#include "gmem_pins.h"
 #include "ioctl_table.h"
 #include "range.h"
 #include "soft_vm.h"
+#include "test_hooks.h"
 #include "usercopy.h"
 
 #include <errno.h>
@@ -17,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 uint64_t guest_memfd_valid_flags(const struct softkvm_options *options, const struct vm *vm)
 {
@@ -48,6 +51,7 @@ static void guest_memfd_free(struct guest_memfd *gmem)
     if (gmem->host)
         munmap(gmem->host, gmem->size);
     attr_map_free(gmem->private_pages);
+    gmem_pins_free(&gmem->pins);
     fd_closep(&gmem->fd);
     free(gmem);
     vm_put(vm);
@@ -151,6 +155,7 @@ static int class_fallocate(void *object, int mode, uint64_t offset, uint64_t len
                            bool in_child)
 {
     struct guest_memfd *gmem = object;
+    int ret;
 
     if (!(mode & FALLOC_FL_KEEP_SIZE) || mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE))
         return -EOPNOTSUPP;
@@ -160,7 +165,37 @@ static int class_fallocate(void *object, int mode, uint64_t offset, uint64_t len
         return punch_hole(gmem, offset, length, in_child);
     if (!range_within(offset, length, gmem->size))
         return -EINVAL;
+    ret = hook_fails(HOOK_PAGE);
+    if (ret)
+        return ret;
     return fallocate(gmem->fd, FALLOC_FL_KEEP_SIZE, offset, length) ? -errno : 0;
+}
+
+bool guest_memfd_has_page(const struct guest_memfd *gmem, uint64_t offset)
+{
+    return lseek(gmem->fd, offset, SEEK_DATA) == (off_t)offset;
+}
+
+int guest_memfd_pin(struct guest_memfd *gmem, uint64_t offset, uint64_t size, unsigned tries)
+{
+    int ret = -EINVAL;
+
+    pthread_mutex_lock(&gmem->vm->lock);
+    if (size && is_aligned(offset | size, GUEST_PAGE_SIZE) &&
+        range_within(offset, size, gmem->size))
+        ret = gmem_pins_add(&gmem->pins, offset, size, tries);
+    pthread_mutex_unlock(&gmem->vm->lock);
+    return ret;
+}
+
+int guest_memfd_unpin(struct guest_memfd *gmem, uint64_t offset, uint64_t size)
+{
+    int ret;
+
+    pthread_mutex_lock(&gmem->vm->lock);
+    ret = gmem_pins_remove(&gmem->pins, offset, size);
+    pthread_mutex_unlock(&gmem->vm->lock);
+    return ret;
 }
 
 static const struct descriptor_class guest_memfd_class = {
@@ -184,6 +219,16 @@ static int create_file(uint64_t size, int *ret)
     return 0;
 }
 
+/* What softkvm_pin_new() wants of every file that is large enough. */
+static int pin_new(struct guest_memfd *gmem)
+{
+    const struct hook_pin pin = hook_pin();
+
+    if (!pin.size || !range_within(pin.offset, pin.size, gmem->size))
+        return 0;
+    return gmem_pins_add(&gmem->pins, pin.offset, pin.size, pin.tries);
+}
+
 /* With one reference, for the descriptor, and one of its own to the VM. */
 static struct guest_memfd *guest_memfd_new(struct vm *vm, int fd, uint64_t size, uint64_t flags)
 {
@@ -196,7 +241,7 @@ static struct guest_memfd *guest_memfd_new(struct vm *vm, int fd, uint64_t size,
     gmem->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     gmem->private_pages = attr_map_new(size / GUEST_PAGE_SIZE,
                                        !(flags & GUEST_MEMFD_FLAG_INIT_SHARED));
-    if (gmem->fd < 0 || !gmem->private_pages) {
+    if (gmem->fd < 0 || !gmem->private_pages || pin_new(gmem)) {
         guest_memfd_free(gmem);
         return NULL;
     }
@@ -269,15 +314,24 @@ int guest_memfd_bind(struct vm *vm, struct guest_memfd *gmem, uint64_t offset, u
     return prepare_for_guest(gmem);
 }
 
-/* vm->lock held. 0, or -ENOMEM with nothing changed. */
-static int convert(struct guest_memfd *gmem, uint64_t offset, uint64_t size, bool to_private)
+/*
+ * vm->lock held. 0, or with nothing changed -EAGAIN or -ENOMEM, and then
+ * *error_offset the first page that is in the way.
+ */
+static int convert(struct guest_memfd *gmem, uint64_t offset, uint64_t size, bool to_private,
+                   uint64_t *error_offset)
 {
     uint64_t first = offset / GUEST_PAGE_SIZE, count = size / GUEST_PAGE_SIZE;
     int ret;
 
     if (attr_map_all(gmem->private_pages, first, count, to_private))
         return 0;
-    ret = attr_map_reserve(gmem->private_pages, 1, 1);
+    *error_offset = offset;
+    ret = hook_fails(HOOK_ATTRIBUTES);
+    if (!ret && to_private)
+        ret = gmem_pins_check(&gmem->pins, offset, size, error_offset);
+    if (!ret)
+        ret = attr_map_reserve(gmem->private_pages, 1, 1);
     if (ret)
         return ret;
     vm_pause(gmem->vm);
@@ -295,6 +349,7 @@ static int set_memory_attributes2(void *object, void *arg, unsigned long user)
 {
     struct guest_memfd *gmem = object;
     const struct kvm_memory_attributes2 *attrs = arg;
+    uint64_t error_offset;
     int ret;
 
     if (attrs->flags)
@@ -312,10 +367,10 @@ static int set_memory_attributes2(void *object, void *arg, unsigned long user)
     if (!range_within(attrs->offset, attrs->size, gmem->size))
         return -EINVAL;
     pthread_mutex_lock(&gmem->vm->lock);
-    ret = convert(gmem, attrs->offset, attrs->size, attrs->attributes);
+    ret = convert(gmem, attrs->offset, attrs->size, attrs->attributes, &error_offset);
     pthread_mutex_unlock(&gmem->vm->lock);
     if (ret && copy_to_user(user + offsetof(struct kvm_memory_attributes2, error_offset),
-                            &attrs->offset, sizeof(attrs->offset)))
+                            &error_offset, sizeof(error_offset)))
         return -EFAULT;
     return ret;
 }

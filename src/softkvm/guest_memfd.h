@@ -23,6 +23,7 @@
 struct attr_map;
 struct code_words;
 struct descriptor;
+struct gmem_pin;
 struct softkvm_options;
 struct vm;
 
@@ -32,6 +33,7 @@ struct guest_memfd {
     uint64_t size, flags;
     unsigned refs;              /* the caller's descriptor and mappings; atomic */
     struct attr_map *private_pages;     /* under vm->lock, written with vCPUs paused */
+    struct gmem_pin *pins;              /* likewise */
     uint8_t *host;              /* whole file; made when it is bound first */
     struct code_words *code;
 };
@@ -54,6 +56,13 @@ int guest_memfd_find(int fd, struct descriptor **holder, struct guest_memfd **re
  * -EINVAL, -EEXIST, -ENOMEM; vm->lock held.
  */
 int guest_memfd_bind(struct vm *vm, struct guest_memfd *gmem, uint64_t offset, uint64_t size);
+
+/* Has the page memory of its own already? Asks the kernel. */
+bool guest_memfd_has_page(const struct guest_memfd *gmem, uint64_t offset);
+
+/* softkvm_pin() and softkvm_unpin(). -EINVAL, -ENOMEM, -ENOENT. */
+int guest_memfd_pin(struct guest_memfd *gmem, uint64_t offset, uint64_t size, unsigned tries);
+int guest_memfd_unpin(struct guest_memfd *gmem, uint64_t offset, uint64_t size);
 
 /* The last one takes vm->lock. */
 void guest_memfd_put(struct guest_memfd *gmem);

@@ -12,6 +12,7 @@
 #include "guest_memfd.h"
 #include "range.h"
 #include "soft_vm.h"
+#include "test_hooks.h"
 #include "usercopy.h"
 
 static bool page_is_private(const struct vm *vm, const struct memslot *slot, uint64_t gpa)
@@ -54,6 +55,9 @@ static enum guest_page_kind from_gmem(struct memslot *slot, uint64_t index, stru
 {
     uint64_t gmem_index = slot->gmem_offset / GUEST_PAGE_SIZE + index;
 
+    if (hook_is_set(HOOK_PAGE) &&
+        !guest_memfd_has_page(slot->gmem, gmem_index * GUEST_PAGE_SIZE) && hook_fails(HOOK_PAGE))
+        return GUEST_PAGE_NO_MEMORY;
     page->host = slot->gmem->host + gmem_index * GUEST_PAGE_SIZE;
     page->code = &slot->gmem->code->words[gmem_index];
     page->writable = true;

@@ -14,6 +14,7 @@ enum guest_page_kind {
     GUEST_PAGE_RAM,             /* found */
     GUEST_PAGE_NONE,            /* no slot, or a read-only one and a write: MMIO */
     GUEST_PAGE_WRONG_STATE,     /* KVM_EXIT_MEMORY_FAULT */
+    GUEST_PAGE_NO_MEMORY,       /* -ENOMEM, and what KVM_EXIT_MEMORY_FAULT tells */
     GUEST_PAGE_BAD,             /* nothing usable at the slot's userspace_addr: -EFAULT */
 };
 

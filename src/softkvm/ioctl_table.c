@@ -2,6 +2,7 @@
 /* Finding an ioctl's row, and moving its argument. */
 #include "ioctl_table.h"
 
+#include "test_hooks.h"
 #include "usercopy.h"
 
 #include <errno.h>
@@ -58,8 +59,10 @@ int ioctl_call(const struct ioctl_row *row, void *object, unsigned long arg)
 {
     uint32_t count = 0;
     void *copy;
-    int ret;
+    int ret = hook_ioctl(row->name);
 
+    if (ret)
+        return ret;
     if (!row->size)
         return row->fn(object, NULL, arg);
     if (row->element && copy_from_user(&count, arg, sizeof(count)))

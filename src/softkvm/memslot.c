@@ -11,6 +11,7 @@
 #include "range.h"
 #include "soft_vcpu.h"
 #include "soft_vm.h"
+#include "test_hooks.h"
 #include "usercopy.h"
 
 #include <errno.h>
@@ -165,7 +166,9 @@ static int slot_create(struct vm *vm, const struct kvm_userspace_memory_region2 
 
     if (overlaps(&vm->slots, region->guest_phys_addr, region->memory_size, NULL))
         return -EEXIST;
-    ret = make_room(&vm->slots);
+    ret = hook_fails(HOOK_SLOT);
+    if (!ret)
+        ret = make_room(&vm->slots);
     if (ret)
         return ret;
     slot = slot_new(vm, region);

@@ -12,6 +12,7 @@
 #include "msr_filter.h"
 #include "range.h"
 #include "soft_vcpu.h"
+#include "test_hooks.h"
 #include "ticker.h"
 
 #include <errno.h>
@@ -66,7 +67,9 @@ int vm_set_attributes(struct vm *vm, const struct kvm_memory_attributes *attrs)
         return -EINVAL;
     pthread_mutex_lock(&vm->lock);
     if (!attr_map_all(vm->private_gfns, first, count, to_private)) {
-        ret = attr_map_reserve(vm->private_gfns, 1, 1);
+        ret = hook_fails(HOOK_ATTRIBUTES);
+        if (!ret)
+            ret = attr_map_reserve(vm->private_gfns, 1, 1);
         if (!ret) {
             vm_pause(vm);
             ret = attr_map_set(vm->private_gfns, first, count, to_private);

@@ -5,6 +5,7 @@
 #include "cancel.h"
 #include "descriptor.h"
 #include "gmem_mapping.h"
+#include "guest_memfd.h"
 #include "system.h"
 
 #include <errno.h>
@@ -179,6 +180,46 @@ ssize_t softkvm_read(int fd, void *buffer, size_t size)
         descriptor_put(descriptor);
     }
     call_end(&call);
+    return ret;
+}
+
+/* The file behind it, of this process; *holder to be put. */
+static int find_gmem(int fd, struct descriptor **holder, struct guest_memfd **ret)
+{
+    int error = guest_memfd_find(fd, holder, ret);
+
+    if (!error && descriptor_inherited(*holder)) {
+        descriptor_put(*holder);
+        error = -EIO;
+    }
+    return error;
+}
+
+int softkvm_pin(int fd, off_t offset, off_t size, unsigned tries)
+{
+    struct descriptor *holder;
+    struct guest_memfd *gmem;
+    int saved = errno, ret = find_gmem(fd, &holder, &gmem);
+
+    if (!ret) {
+        ret = guest_memfd_pin(gmem, offset, size, tries);
+        descriptor_put(holder);
+    }
+    errno = saved;
+    return ret;
+}
+
+int softkvm_unpin(int fd, off_t offset, off_t size)
+{
+    struct descriptor *holder;
+    struct guest_memfd *gmem;
+    int saved = errno, ret = find_gmem(fd, &holder, &gmem);
+
+    if (!ret) {
+        ret = guest_memfd_unpin(gmem, offset, size);
+        descriptor_put(holder);
+    }
+    errno = saved;
     return ret;
 }
 

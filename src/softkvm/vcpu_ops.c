@@ -21,7 +21,8 @@
 #include <errno.h>
 #include <string.h>
 
-static enum cpu_status exit_memory_fault(struct vcpu *vcpu, uint64_t gpa, bool is_private)
+static enum cpu_status exit_memory_fault(struct vcpu *vcpu, uint64_t gpa, bool is_private,
+                                         int result)
 {
     struct kvm_exit_memory_fault *fault = kvm_run_memory_fault(vcpu->run);
 
@@ -29,7 +30,7 @@ static enum cpu_status exit_memory_fault(struct vcpu *vcpu, uint64_t gpa, bool i
     fault->flags = is_private ? KVM_MEMORY_EXIT_FLAG_PRIVATE : 0;
     fault->gpa = gpa;
     fault->size = CPU_PAGE_SIZE;
-    vcpu->exit_result = -EFAULT;
+    vcpu->exit_result = result;
     return CPU_EXIT_ACCESS;
 }
 
@@ -50,7 +51,9 @@ static enum cpu_status op_map_page(void *opaque, uint64_t gpa, enum cpu_access a
     case GUEST_PAGE_RAM:
         return CPU_OK;
     case GUEST_PAGE_WRONG_STATE:
-        return exit_memory_fault(vcpu, gpa, is_private);
+        return exit_memory_fault(vcpu, gpa, is_private, -EFAULT);
+    case GUEST_PAGE_NO_MEMORY:
+        return exit_memory_fault(vcpu, gpa, is_private, -ENOMEM);
     case GUEST_PAGE_BAD:
         vcpu->exit_result = -EFAULT;
         return CPU_EXIT_ACCESS;

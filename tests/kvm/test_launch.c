@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Loading, launching, converting and resetting a guest's memory on every KVM
- * that there is: the kernel's and both softkvm's, each with the backends that it
+ * that there is: the kernel's and softkvm's three, each with the backends that it
  * can serve.  The guest adds up what it sees and reports the sum.
  */
 #include "error.h"
 #include "memory_internal.h"
 #include "range.h"
+#include "softkvm.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -234,6 +235,51 @@ static void check_conversion(struct guest *g, bool in_place)
     CHECK(memory_get_counters(g->mem).failed_discards == 0);
 }
 
+static uint64_t private_pages(const struct guest *g)
+{
+    return attr_map_count(g->block->private_pages);
+}
+
+/* KVM refuses the second of two parts: the first is undone, in KVM and in the record. */
+static void check_refusal(struct guest *g)
+{
+    const uint64_t start = LOW_SIZE - 2 * MIB, end = HIGH_GPA + 2 * MIB, before = private_pages(g);
+    const char *rule = g->vm->regime == KVM_ATTRIBUTES_VM ? "KVM_SET_MEMORY_ATTRIBUTES:2:ENOSPC"
+                                                          : "KVM_SET_MEMORY_ATTRIBUTES2:2:ENOSPC";
+    uint32_t sum = guest_sum(g, start, 4096);
+    uint64_t bad = 0;
+
+    CHECK(g->vm->driver->inject("fail", rule) == 0);
+    CHECK(memory_convert(g->mem, start, end - start, false, &bad) == -ENOSPC && bad == HIGH_GPA);
+    CHECK(private_pages(g) == before);
+    CHECK(memory_get_counters(g->mem).failed_rollbacks == 0);
+    CHECK(guest_sum(g, start, 4096) == sum);
+    softkvm_fail(NULL);
+    CHECK(g->vm->driver->inject("fail", "attributes:2") == 0);
+    CHECK(memory_convert(g->mem, start, end - start, false, &bad) == -ENOMEM && bad == HIGH_GPA);
+    CHECK(private_pages(g) == before);
+    softkvm_fail(NULL);
+}
+
+/* Somebody holds references to a page: for a moment, or for ever. */
+static void check_busy_page(struct guest *g)
+{
+    const uint64_t gpa = 24 * MIB, busy = gpa + 5 * 4096, before = private_pages(g);
+    uint64_t bad = 0;
+
+    CHECK(memory_convert(g->mem, gpa, MIB, false, NULL) == 0);
+    CHECK(softkvm_pin(g->block->guest_memfd, busy, 4096, 3) == 0);
+    CHECK(memory_convert(g->mem, gpa, MIB, true, NULL) == 0);
+    CHECK(memory_convert(g->mem, gpa, MIB, false, NULL) == 0);
+    CHECK(softkvm_pin(g->block->guest_memfd, busy, 8192, 0) == 0);
+    CHECK(memory_convert(g->mem, gpa, MIB, true, &bad) == -EAGAIN && bad == busy);
+    CHECK(private_pages(g) == before - MIB / 4096);
+    CHECK(memory_write(g->mem, gpa, &bad, 8, NULL));
+    CHECK(softkvm_unpin(g->block->guest_memfd, busy, 8192) == 0);
+    CHECK(memory_convert(g->mem, gpa, MIB, true, NULL) == 0);
+    CHECK(private_pages(g) == before);
+}
+
 /*
  * The guest's own copy, onto memory that the host can look at: so this part of a
  * launch is tested on every KVM, with private memory or without.
@@ -323,6 +369,10 @@ static void run(const struct kvm_driver *driver, const struct kvm_needs *needs,
         check_content(&g, sums);
         if (ram_block_has_attributes(g.block))
             check_conversion(&g, needs->in_place);
+        if (ram_block_has_attributes(g.block) && driver->inject)
+            check_refusal(&g);
+        if (needs->in_place && driver->inject)
+            check_busy_page(&g);
         CHECK(memory_reset(g.mem, &error));
     }
     tear_down(&g);
@@ -346,7 +396,7 @@ static const struct {
 int main(void)
 {
     static const struct kvm_driver *const drivers[] = {
-        &kvm_driver_kernel, &kvm_driver_soft, &kvm_driver_soft_in_place,
+        &kvm_driver_kernel, &kvm_driver_soft, &kvm_driver_soft_vm2, &kvm_driver_soft_in_place,
     };
     unsigned passed = 0;
 

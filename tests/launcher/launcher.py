@@ -105,6 +105,16 @@ def in_place():
 
 
 @case
+def failures_on_request():
+    output = run('--fail=KVM_CREATE_VM:1:EMFILE', PROBE, 'attributes-per-vm', status=1)
+    assert '(errno 24)' in output[1], output
+    probe('attributes-per-vm', '--fail=KVM_CREATE_VM:2:EMFILE')
+    probe('pinned', '--in-place', '--pin=0x1000+0x2000:2')
+    for wrong in '--fail=KVM_NONSENSE:1', '--fail=KVM_RUN', '--pin=x', '--pin=5':
+        assert 'see softkvm(1)' in run(wrong, 'true', status=125)[1]
+
+
+@case
 def fork():
     probe('fork')
 

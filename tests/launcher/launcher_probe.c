@@ -166,6 +166,25 @@ static void attributes_by_version_2(void)
     regime(false, true);
 }
 
+/* A client's loop: the whole call again, so many times. */
+static void pinned(void)
+{
+    int kvm = open_kvm(), vm = create_vm(kvm, KVM_X86_SW_PROTECTED_VM), fd;
+    struct kvm_create_guest_memfd args = { .size = 0x4000, .flags = GUEST_MEMFD_FLAG_INIT_SHARED };
+    struct kvm_memory_attributes2 attrs = {
+        .size = 0x4000, .attributes = KVM_MEMORY_ATTRIBUTE_PRIVATE, .error_offset = ~0ULL,
+    };
+    int tries = 0;
+
+    fd = ioctl(vm, KVM_CREATE_GUEST_MEMFD, &args);
+    CHECK(fd >= 0);
+    while (ioctl(fd, KVM_SET_MEMORY_ATTRIBUTES2, &attrs) < 0 && tries < 10) {
+        CHECK(errno == EAGAIN && attrs.error_offset == 0x1000);
+        tries++;
+    }
+    CHECK(tries == 2);
+}
+
 /* In real mode at the reset vector: one HLT. */
 static int halting_vcpu(int kvm, int vm, struct kvm_run **run)
 {
@@ -291,7 +310,7 @@ int main(int argc, char **argv)
     } cases[] = {
         { "device", device }, { "descriptors", descriptors }, { "guest_memfd", guest_memfd },
         { "in-place", in_place }, { "attributes-per-vm", attributes_per_vm },
-        { "vm2", attributes_by_version_2 }, { "run", run_it },
+        { "vm2", attributes_by_version_2 }, { "pinned", pinned }, { "run", run_it },
         { "fork", fork_it }, { "threads", threads }, { "parameters", parameters },
     };
 

@@ -238,6 +238,19 @@ def check_the_kvm_is_said(setting):
         expect(status == 0 and "using softkvm: /dev/kvm" in text, text)
 
 
+def check_failures_on_request(setting):
+    guest = protected("guest-memfd", "64M")
+    # Busy for a moment: tried again.  For ever: said, with the address.
+    status, text = run_line(setting, "-accel", "soft,pin=0x123000:3", *guest)
+    expect(status == 0, text)
+    status, text = run_line(setting, "-accel", "soft,pin=0x123000", *guest)
+    expect(status == 1 and "at 0x123000 can't be made private: Resource temporarily" in text, text)
+    status, text = run_line(setting, "-accel", "soft,fail=KVM_CREATE_VCPU:1:EMFILE")
+    expect(status == 1 and "Too many open files" in text and text.count("\n") == 1, text)
+    status, text = run_line(setting, "-accel", "soft,fail=nothing:1")
+    expect(status == 1 and "isn't understood" in text and text.count("\n") == 1, text)
+
+
 def check_trace(setting):
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "log")
