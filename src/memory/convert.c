@@ -176,13 +176,14 @@ static int populate_runs(struct conversion *conv)
 {
     for (guint i = 0; i < conv->runs->len; i++) {
         const struct run *run = run_at(conv, i);
-        int ret = listeners_populate(conv->mem, run->block, run->offset, run->size);
+        int ret = populate_notify(run->block, run->block->private_pages, run->offset,
+                                  run->size);
 
         if (ret) {
             conv->bad_gpa = run->gpa;
             while (i--) {
                 run = run_at(conv, i);
-                listeners_discard(conv->mem, run->block, run->offset, run->size);
+                discard_notify(run->block, run->block->private_pages, run->offset, run->size);
             }
             return ret;
         }
@@ -195,7 +196,7 @@ static void discard_runs(struct conversion *conv)
     for (guint i = 0; i < conv->runs->len; i++) {
         const struct run *run = run_at(conv, i);
 
-        listeners_discard(conv->mem, run->block, run->offset, run->size);
+        discard_notify(run->block, run->block->private_pages, run->offset, run->size);
     }
 }
 
@@ -206,7 +207,7 @@ static void repopulate_runs(struct conversion *conv)
         const struct run *run = run_at(conv, i);
 
         if (!run->stuck &&
-            listeners_populate(conv->mem, run->block, run->offset, run->size) != 0)
+            populate_notify(run->block, run->block->private_pages, run->offset, run->size) != 0)
             conv->mem->counters.failed_rollbacks++;
     }
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The memory of one machine: its blocks, where they lie in guest-physical
- * memory (one KVM slot each), access to shared pages, listeners, reset.
+ * memory (one KVM slot each), access to shared pages, reset.
  */
 #include "error.h"
 #include "memory_internal.h"
@@ -173,7 +173,14 @@ static bool map_locked(struct memory *mem, struct mapping *map, GError **error)
     while (i < mem->mappings->len && g_array_index(mem->mappings, struct mapping, i).gpa < map->gpa)
         i++;
     g_array_insert_vals(mem->mappings, i, map, 1);
-    return true;
+    ret = mapping_populate(map);
+    if (ret) {
+        mapping_delete_slot(mem, map);
+        g_array_remove_index(mem->mappings, i);
+        error_set_errno(error, ret, "memory '%s' at 0x%" PRIx64 " is refused by a device",
+                        map->block->name, map->gpa);
+    }
+    return ret == 0;
 }
 
 bool memory_map(struct memory *mem, struct ram_block *block, uint64_t offset, uint64_t gpa,
@@ -197,9 +204,12 @@ bool memory_unmap(struct memory *mem, uint64_t gpa, uint64_t size, GError **erro
         struct mapping *map = &g_array_index(mem->mappings, struct mapping, i);
 
         if (map->gpa == gpa && map->size == size) {
+            mapping_discard(map);
             ret = mapping_delete_slot(mem, map);
             if (!ret)
                 g_array_remove_index(mem->mappings, i);
+            else if (mapping_populate(map))
+                mem->counters.failed_rollbacks++;
             break;
         }
     }
@@ -238,7 +248,8 @@ static void copy_words(void *to, const void *from, size_t size)
 
 /*
  * What of [gpa, gpa + size) can be copied in one go, 0: nothing; its host address
- * in *ret.  Private pages have no host address that may be touched.
+ * in *ret.  Private pages have no host address that may be touched, and unplugged
+ * ones no memory that should be there.
  */
 static uint64_t accessible(struct memory *mem, uint64_t gpa, uint64_t size, bool write, void **ret)
 {
@@ -248,14 +259,9 @@ static uint64_t accessible(struct memory *mem, uint64_t gpa, uint64_t size, bool
     if (!map || (write && map->block->readonly))
         return 0;
     offset = map->offset + (gpa - map->gpa);
-    end = map->offset + map->size;
-    if (map->block->private_pages) {
-        uint64_t run_end;
-
-        if (attr_map_run(map->block->private_pages, offset / GUEST_PAGE_SIZE, &run_end))
-            return 0;
-        end = MIN(end, run_end * GUEST_PAGE_SIZE);
-    }
+    end = MIN(map->offset + map->size, ram_block_populated_end(map->block, offset));
+    if (end <= offset)
+        return 0;
     size = MIN(size, end - offset);
     if (write && !mem->launched && !ram_block_mark_loaded_locked(map->block, offset, size))
         return 0;
@@ -315,98 +321,18 @@ uint64_t memory_ram_at(struct memory *mem, uint64_t gpa)
     return size;
 }
 
-/* --- Listeners --- */
-
-int listeners_populate(struct memory *mem, struct ram_block *block, uint64_t offset, uint64_t size)
-{
-    for (struct memory_listener *l = mem->listeners; l; l = l->next) {
-        int ret = l->populate(l, block, offset, size);
-
-        if (ret) {
-            /* The one that refused may have taken a part. */
-            for (struct memory_listener *u = mem->listeners; u != l->next; u = u->next)
-                u->discard(u, block, offset, size);
-            return ret;
-        }
-    }
-    return 0;
-}
-
-void listeners_discard(struct memory *mem, struct ram_block *block, uint64_t offset, uint64_t size)
-{
-    for (struct memory_listener *l = mem->listeners; l; l = l->next)
-        l->discard(l, block, offset, size);
-}
-
-/* Tell one listener of every shared run of a block; 0 or its refusal. */
-static int replay_block(struct memory_listener *listener, struct ram_block *block)
-{
-    uint64_t pages = block->size / GUEST_PAGE_SIZE, end;
-    int ret = 0;
-
-    if (!block->private_pages)
-        return listener->populate(listener, block, 0, block->size);
-    for (uint64_t page = 0; page < pages && !ret; page = end) {
-        if (!attr_map_run(block->private_pages, page, &end))
-            ret = listener->populate(listener, block, page * GUEST_PAGE_SIZE,
-                                     (end - page) * GUEST_PAGE_SIZE);
-    }
-    return ret;
-}
-
-static void discard_blocks(struct memory *mem, struct memory_listener *listener, guint n)
-{
-    for (guint i = 0; i < n; i++) {
-        struct ram_block *block = g_ptr_array_index(mem->blocks, i);
-
-        listener->discard(listener, block, 0, block->size);
-    }
-}
-
-int memory_listener_add(struct memory *mem, struct memory_listener *listener)
-{
-    struct memory_listener **last = &mem->listeners;
-    int ret = 0;
-
-    pthread_mutex_lock(&mem->lock);
-    for (guint i = 0; i < mem->blocks->len && !ret; i++) {
-        ret = replay_block(listener, g_ptr_array_index(mem->blocks, i));
-        if (ret)
-            discard_blocks(mem, listener, i + 1);
-    }
-    if (!ret) {
-        while (*last)
-            last = &(*last)->next;
-        listener->next = NULL;
-        *last = listener;
-    }
-    pthread_mutex_unlock(&mem->lock);
-    return ret;
-}
-
-void memory_listener_remove(struct memory *mem, struct memory_listener *listener)
-{
-    pthread_mutex_lock(&mem->lock);
-    for (struct memory_listener **l = &mem->listeners; *l; l = &(*l)->next) {
-        if (*l == listener) {
-            *l = listener->next;
-            discard_blocks(mem, listener, mem->blocks->len);
-            break;
-        }
-    }
-    pthread_mutex_unlock(&mem->lock);
-}
-
 /* --- Reset --- */
 
 /*
+ * Listeners leave first, as memory is freed, and get what there is in the end.
  * Slots are taken away and put back: KVM then forgets whatever it derived from
  * the old content, which it isn't told about when memory is freed under it.
  */
 static int reset_locked(struct memory *mem, uint64_t *ret_gpa)
 {
-    int ret = 0;
+    int ret = 0, refused;
 
+    listeners_leave(mem);
     for (guint i = 0; i < mem->mappings->len && !ret; i++) {
         const struct mapping *map = &g_array_index(mem->mappings, struct mapping, i);
 
@@ -420,7 +346,7 @@ static int reset_locked(struct memory *mem, uint64_t *ret_gpa)
 
         if (block->readonly)
             continue;
-        ret = ram_block_zero(block);
+        ret = ram_block_free_copies(block, 0, block->size);
         if (!ret && block->loaded_pages)
             ret = attr_map_set(block->loaded_pages, 0, block->size / GUEST_PAGE_SIZE, false);
     }
@@ -431,7 +357,8 @@ static int reset_locked(struct memory *mem, uint64_t *ret_gpa)
         ret = mapping_set_slot(mem, map);
     }
     mem->launched = false;
-    return ret;
+    refused = listeners_return(mem);
+    return ret ? ret : refused;
 }
 
 bool memory_reset(struct memory *mem, GError **error)

@@ -75,6 +75,8 @@ bool ram_block_readonly(const struct ram_block *block);
 bool memory_map(struct memory *mem, struct ram_block *block, uint64_t offset, uint64_t gpa,
                 uint64_t size, GError **error);
 bool memory_unmap(struct memory *mem, uint64_t gpa, uint64_t size, GError **error);
+/* Take a block out again and free it. False: some of it is mapped. */
+bool ram_block_delete(struct ram_block *block, GError **error);
 
 /* Blocks in QEMU's order: largest first, equal ones by age. Caller frees the array only. */
 GPtrArray *memory_blocks(struct memory *mem);
@@ -121,30 +123,7 @@ uint64_t memory_ram_at(struct memory *mem, uint64_t gpa);
 int memory_convert(struct memory *mem, uint64_t gpa, uint64_t size, bool private_,
                    uint64_t *ret_gpa);
 
-/* Listeners: who holds translations of shared memory. Offsets are within the block. */
-struct memory_listener {
-    /* About to be usable; may refuse with -errno. */
-    int (*populate)(struct memory_listener *listener, struct ram_block *block, uint64_t offset,
-                    uint64_t size);
-    /* No longer usable; can't refuse. */
-    void (*discard)(struct memory_listener *listener, struct ram_block *block, uint64_t offset,
-                    uint64_t size);
-    /* kept by memory.c */
-    struct memory_listener *next;
-};
-/* Replays what is populated; -errno of a refusal, the listener is then not registered. */
-int memory_listener_add(struct memory *mem, struct memory_listener *listener);
-void memory_listener_remove(struct memory *mem, struct memory_listener *listener);
-
-/* --- Queries --- */
-
-struct attr_range {
-    uint64_t start, size;       /* bytes, within the block */
-    bool shared, populated;
-};
-/* A consistent snapshot; no vCPU is stopped for it: GArray of struct attr_range, ascending, maximal, without gaps; empty
- * for a block without attributes. */
-GArray *ram_block_attributes(struct ram_block *block);
+/* --- Queries: see attributes.h too --- */
 
 struct memory_counters {
     uint64_t conversions, failed_conversions;   /* calls */

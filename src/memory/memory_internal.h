@@ -3,6 +3,7 @@
 #ifndef MEMORY_INTERNAL_H
 #define MEMORY_INTERNAL_H
 
+#include "discard.h"
 #include "memory.h"
 
 #include <pthread.h>
@@ -61,6 +62,15 @@ struct ram_block {
     int guest_memfd;                    /* -1: none */
     struct attr_map *private_pages;     /* NULL: this block has no attributes */
     struct attr_map *loaded_pages;      /* written before launch; only with two backings */
+    struct ram_discard_source *sources[RAM_DISCARD_MAX_SOURCES];        /* beside private_pages */
+    unsigned nr_sources;
+};
+
+struct ram_discard_source {
+    struct ram_block *block;
+    char *name;
+    uint64_t granularity;
+    struct attr_map *absent;            /* pages that this source doesn't have */
 };
 
 /* --- The memory of a machine --- */
@@ -77,6 +87,7 @@ struct memory {
     GPtrArray *blocks;                  /* owned, in QEMU's order */
     GArray *mappings;                   /* struct mapping, ascending by gpa */
     struct memory_listener *listeners;  /* in order of registration */
+    bool listeners_away;                /* during a reset: they have nothing and aren't told */
     struct memory_counters counters;
     bool launched;
 };
@@ -98,19 +109,47 @@ void ram_block_free(struct ram_block *block);
 bool ram_block_mark_loaded_locked(struct ram_block *block, uint64_t offset, uint64_t size);
 /* Free the shared (or else the private) copy of a two-backing block's range. */
 int ram_block_discard_copy(struct ram_block *block, uint64_t offset, uint64_t size, bool shared);
-/* All content of a block becomes zero. 0 or -errno. */
-int ram_block_zero(struct ram_block *block);
+/* Free all copies of a range, which reads as zero then. 0 or -errno. */
+int ram_block_free_copies(struct ram_block *block, uint64_t offset, uint64_t size);
 
 /* memory_convert() for those who hold the lock; keep_copies: the other copy is not freed. */
 int memory_convert_locked(struct memory *mem, uint64_t gpa, uint64_t size, bool private_,
                           bool keep_copies, uint64_t *ret_gpa);
 
+/* --- discard.c --- */
+
 /*
- * All listeners, one range.  Populate: 0, or the errno of the first that refuses;
- * those before it and itself have then been told to let go again.
+ * The maps that say what of a block isn't there, except one: their number, at most
+ * RAM_DISCARD_MAX_SOURCES.
  */
-int listeners_populate(struct memory *mem, struct ram_block *block, uint64_t offset, uint64_t size);
-void listeners_discard(struct memory *mem, struct ram_block *block, uint64_t offset, uint64_t size);
+unsigned ram_block_maps(const struct ram_block *block, const struct attr_map *except,
+                        const struct attr_map **maps);
+
+/* Runs of a range that all those maps (but one) have, or not: as ram_block_replay(). */
+int ram_block_each_run(const struct ram_block *block, const struct attr_map *except,
+                       uint64_t offset, uint64_t size, bool populated, ram_block_run_fn fn,
+                       void *opaque);
+void ram_block_free_sources(struct ram_block *block);
+/* Where the populated run that holds offset ends; offset itself if it isn't. */
+uint64_t ram_block_populated_end(const struct ram_block *block, uint64_t offset);
+
+/* --- listeners.c --- */
+
+/*
+ * All listeners, about those parts of a block's range that all maps but the
+ * changing one (may be NULL) have.  Populate: 0, or the errno of the first that
+ * refuses; all of it has then been told to be let go again.
+ */
+int populate_notify(struct ram_block *block, const struct attr_map *changing, uint64_t offset,
+                    uint64_t size);
+void discard_notify(struct ram_block *block, const struct attr_map *changing, uint64_t offset,
+                    uint64_t size);
+/* The same for what comes into view at an address, or goes from it. */
+int mapping_populate(const struct mapping *map);
+void mapping_discard(const struct mapping *map);
+/* Nobody has anything and nobody is told anything, until all get what there is; the first refusal. */
+void listeners_leave(struct memory *mem);
+int listeners_return(struct memory *mem);
 
 /* What the guest copies for itself in memory_launch(). */
 struct guest_copy {

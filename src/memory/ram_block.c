@@ -129,6 +129,7 @@ void ram_block_free(struct ram_block *block)
         driver->munmap(block->host, block->size);
     if (block->guest_memfd >= 0)
         driver->close(block->guest_memfd);
+    ram_block_free_sources(block);
     attr_map_free(block->private_pages);
     attr_map_free(block->loaded_pages);
     host_memory_clear(&block->own);
@@ -141,23 +142,16 @@ void ram_block_free(struct ram_block *block)
 }
 
 /* Largest first; among equals the older stays ahead. */
-static bool add_block(struct memory *mem, struct ram_block *block, GError **error)
+static void add_block(struct memory *mem, struct ram_block *block)
 {
     guint i = 0;
-    int ret = 0;
 
     pthread_mutex_lock(&mem->lock);
     while (i < mem->blocks->len &&
            ram_block_size(g_ptr_array_index(mem->blocks, i)) >= block->size)
         i++;
-    if (mem->listeners)
-        ret = listeners_populate(mem, block, 0, block->size);
-    if (!ret)
-        g_ptr_array_insert(mem->blocks, (int)i, block);
+    g_ptr_array_insert(mem->blocks, (int)i, block);
     pthread_mutex_unlock(&mem->lock);
-    if (ret)
-        error_set_errno(error, ret, "memory '%s' is refused by a device", block->name);
-    return ret == 0;
 }
 
 struct ram_block *ram_block_new(struct memory *mem, struct memory_backend *backend, GError **error)
@@ -176,10 +170,12 @@ struct ram_block *ram_block_new(struct memory *mem, struct memory_backend *backe
     block->guest_memfd = -1;
     block->backend = backend;
     backend->obj.users++;
-    if (make_backings(block, error) && add_block(mem, block, error))
-        return block;
-    ram_block_free(block);
-    return NULL;
+    if (!make_backings(block, error)) {
+        ram_block_free(block);
+        return NULL;
+    }
+    add_block(mem, block);
+    return block;
 }
 
 struct ram_block *ram_block_new_internal(struct memory *mem, const char *name, uint64_t size,
@@ -203,10 +199,24 @@ struct ram_block *ram_block_new_internal(struct memory *mem, const char *name, u
         return NULL;
     }
     block->host = block->own.addr;
-    if (add_block(mem, block, error))
-        return block;
-    ram_block_free(block);
-    return NULL;
+    add_block(mem, block);
+    return block;
+}
+
+bool ram_block_delete(struct ram_block *block, GError **error)
+{
+    struct memory *mem = block->mem;
+    bool mapped = false;
+
+    pthread_mutex_lock(&mem->lock);
+    for (guint i = 0; i < mem->mappings->len; i++)
+        mapped |= g_array_index(mem->mappings, struct mapping, i).block == block;
+    if (!mapped)
+        g_ptr_array_remove(mem->blocks, block);
+    pthread_mutex_unlock(&mem->lock);
+    if (mapped)
+        error_set(error, "memory '%s' is in use by the guest", block->name);
+    return !mapped;
 }
 
 const char *ram_block_name(const struct ram_block *block)
@@ -247,14 +257,14 @@ int ram_block_discard_copy(struct ram_block *block, uint64_t offset, uint64_t si
                   : punch(block->guest_memfd, offset, size);
 }
 
-int ram_block_zero(struct ram_block *block)
+int ram_block_free_copies(struct ram_block *block, uint64_t offset, uint64_t size)
 {
     int ret = 0;
 
     if (block->guest_memfd >= 0)
-        ret = punch(block->guest_memfd, 0, block->size);
+        ret = punch(block->guest_memfd, offset, size);
     if (!ret && block->kind != BACKEND_IN_PLACE)
-        ret = host_memory_discard(shared_backing(block), 0, block->size);
+        ret = host_memory_discard(shared_backing(block), offset, size);
     return ret;
 }
 
@@ -277,25 +287,4 @@ bool ram_block_mark_loaded(struct ram_block *block, uint64_t offset, uint64_t si
     ok = ram_block_mark_loaded_locked(block, offset, size);
     pthread_mutex_unlock(&block->mem->lock);
     return ok;
-}
-
-GArray *ram_block_attributes(struct ram_block *block)
-{
-    GArray *ranges = g_array_new(FALSE, FALSE, sizeof(struct attr_range));
-    uint64_t pages = block->size / GUEST_PAGE_SIZE, page = 0, end;
-
-    if (!block->private_pages)
-        return ranges;
-    pthread_mutex_lock(&block->mem->lock);
-    for (; page < pages; page = end) {
-        bool shared = !attr_map_run(block->private_pages, page, &end);
-        struct attr_range range = {
-            .start = page * GUEST_PAGE_SIZE, .size = (end - page) * GUEST_PAGE_SIZE,
-            .shared = shared, .populated = shared,
-        };
-
-        g_array_append_val(ranges, range);
-    }
-    pthread_mutex_unlock(&block->mem->lock);
-    return ranges;
 }

@@ -1,18 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Commands about guest memory: blocks, attributes, backends. */
+/* Commands about guest memory: blocks, backends. */
 #include "command.h"
 
 #include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
 
-static const struct schema_type type_attr_range = SCHEMA_OBJECT_OF(
-    { "start", &schema_int }, { "length", &schema_int }, { "shared", &schema_bool },
-    { "populated", &schema_bool, true });
-static const struct schema_type type_attr_ranges = SCHEMA_ARRAY_OF(&type_attr_range);
-static const struct schema_type type_attr_block = SCHEMA_OBJECT_OF(
-    { "name", &schema_str }, { "ranges", &type_attr_ranges });
-static const struct schema_type type_attr_blocks = SCHEMA_ARRAY_OF(&type_attr_block);
 static const struct schema_type type_memory_size = SCHEMA_OBJECT_OF(
     { "base-memory", &schema_int }, { "plugged-memory", &schema_int, true });
 static const struct schema_type type_policy = SCHEMA_ENUM_OF(
@@ -24,68 +17,6 @@ static const struct schema_type type_memdev = SCHEMA_OBJECT_OF(
     { "reserve", &schema_bool, true }, { "host-nodes", &type_nodes },
     { "policy", &type_policy });
 static const struct schema_type type_memdevs = SCHEMA_ARRAY_OF(&type_memdev);
-
-/* --- Attributes --- */
-
-static struct json_object *describe_ranges(struct ram_block *block)
-{
-    struct json_object *list = json_object_new_array();
-    g_autoptr(GArray) ranges = ram_block_attributes(block);
-
-    for (guint i = 0; i < ranges->len; i++) {
-        const struct attr_range *range = &g_array_index(ranges, struct attr_range, i);
-        struct json_object *entry = json_object_new_object();
-
-        json_set_uint(entry, "start", range->start);
-        json_set_uint(entry, "length", range->size);
-        json_set_bool(entry, "shared", range->shared);
-        json_set_bool(entry, "populated", range->populated);
-        json_object_array_add(list, entry);
-    }
-    return list;
-}
-
-static bool run_attributes(const struct monitor_ctx *ctx, struct json_object *args,
-                           struct json_object **ret, GError **error)
-{
-    g_autoptr(GPtrArray) blocks = memory_blocks(ctx->vm->memory);
-
-    *ret = json_object_new_array();
-    for (guint i = 0; i < blocks->len; i++) {
-        struct ram_block *block = g_ptr_array_index(blocks, i);
-        struct json_object *entry;
-
-        if (!ram_block_has_attributes(block))
-            continue;
-        entry = json_object_new_object();
-        json_set_text(entry, "name", ram_block_name(block));
-        json_object_object_add(entry, "ranges", describe_ranges(block));
-        json_object_array_add(*ret, entry);
-    }
-    return true;
-}
-
-static void print_range(struct json_object *range, GString *out)
-{
-    uint64_t start = (uint64_t)json_int(range, "start", 0);
-    uint64_t last = start + (uint64_t)json_int(range, "length", 0) - 1;
-
-    g_string_append_printf(out, "  0x%016" PRIx64 "-0x%016" PRIx64 " %s%spopulated\n", start, last,
-                           json_flag(range, "shared") ? "shared" : "private",
-                           json_flag(range, "populated") ? "+" : "-");
-}
-
-static void print_attributes(const struct monitor_ctx *ctx, struct json_object *ret, GString *out)
-{
-    for (size_t i = 0; i < json_object_array_length(ret); i++) {
-        struct json_object *block = json_object_array_get_idx(ret, i), *ranges;
-
-        g_string_append_printf(out, "%s:\n", json_text(block, "name"));
-        json_object_object_get_ex(block, "ranges", &ranges);
-        for (size_t n = 0; n < json_object_array_length(ranges); n++)
-            print_range(json_object_array_get_idx(ranges, n), out);
-    }
-}
 
 /* --- Blocks --- */
 
@@ -183,9 +114,6 @@ static void print_memdev(const struct monitor_ctx *ctx, struct json_object *ret,
 }
 
 const struct command commands_memory[] = {
-    { .qmp = "x-query-ramblock-attributes", .hmp = "info ramblock-attributes",
-      .ret = &type_attr_blocks, .help = "Display ramblock shared/private attributes",
-      .run = run_attributes, .print = print_attributes },
     { .qmp = "x-query-ramblock", .hmp = "info ramblock", .ret = &type_text,
       .help = "Display system ramblock information", .run = run_ramblock },
     { .qmp = "query-memory-size-summary", .hmp = "info memory_size_summary",

@@ -130,28 +130,52 @@ static bool take_flag(struct words *words, char flag)
     return true;
 }
 
+static bool take_argument(const struct schema_member *m, struct words *words,
+                          struct json_object *args, GError **error)
+{
+    struct json_object *value;
+
+    g_assert(takers[m->type->meta]);
+    value = takers[m->type->meta](words, m, error);
+    if (value)
+        json_object_object_add(args, m->name, value);
+    return value != NULL;
+}
+
+/* All flags that follow, in whatever order. */
+static bool take_flags(const struct schema_member *members, struct words *words,
+                       struct json_object *args, GError **error)
+{
+    const struct schema_member *m = members;
+
+    while (m && m->name) {
+        if (!m->flag || !take_flag(words, m->flag)) {
+            m++;
+            continue;
+        }
+        if (m->type->meta == SCHEMA_BOOL)
+            json_set_bool(args, m->name, true);
+        else if (!take_argument(m, words, args, error))
+            return false;
+        m = members;
+    }
+    return true;
+}
+
 /* False: error is set. */
 static bool parse_args(const struct command *cmd, struct words *words, struct json_object *args,
                        GError **error)
 {
     const struct schema_member *m = cmd->args ? cmd->args->members : NULL;
 
+    if (!take_flags(m, words, args, error))
+        return false;
     for (; m && m->name; m++) {
-        struct json_object *value;
-
         skip_blanks(words);
-        if (m->flag) {
-            if (take_flag(words, m->flag))
-                json_set_bool(args, m->name, true);
+        if (m->flag || (!*words->p && m->optional))
             continue;
-        }
-        if (!*words->p && m->optional)
-            continue;
-        g_assert(takers[m->type->meta]);
-        value = takers[m->type->meta](words, m, error);
-        if (!value)
+        if (!take_argument(m, words, args, error))
             return false;
-        json_object_object_add(args, m->name, value);
     }
     skip_blanks(words);
     if (*words->p) {

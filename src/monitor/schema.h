@@ -21,7 +21,8 @@ struct schema_member {
     const char *name;           /* NULL ends a list */
     const struct schema_type *type;
     bool optional;
-    /* How a person types it: "-a" as a flag, or all the rest of the line. */
+    /* How a person types it: "-a" as a flag, with a value unless it is a bool; all the rest of
+     * the line. Flags come in any order, before the arguments without one. */
     char flag;
     bool rest;
 };

@@ -4,6 +4,7 @@
  * that there is: the kernel's and softkvm's three, each with the backends that it
  * can serve.  The guest adds up what it sees and reports the sum.
  */
+#include "attributes.h"
 #include "error.h"
 #include "memory_internal.h"
 #include "range.h"
@@ -228,10 +229,11 @@ static void check_conversion(struct guest *g, bool in_place)
     CHECK(word == (in_place ? 0x12345678 : 0));
     CHECK(memory_convert(g->mem, 0, 1 * GIB, true, &bad) == -EINVAL && bad == LOW_SIZE);
 
-    GArray *ranges = ram_block_attributes(g->block);
-    CHECK(ranges->len == 3);
-    CHECK(g_array_index(ranges, struct attr_range, 1).size == 3 * MIB);
-    g_array_free(ranges, TRUE);
+    GPtrArray *list = memory_attributes_summary(g->mem, ram_block_name(g->block), NULL);
+    const struct attr_summary *summary = g_ptr_array_index(list, 0);
+    CHECK(summary->ranges == 3);
+    CHECK(summary->largest_shared.size == 3 * MIB && summary->shared == 3 * MIB);
+    g_ptr_array_unref(list);
     CHECK(memory_get_counters(g->mem).failed_discards == 0);
 }
 

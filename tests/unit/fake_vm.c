@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "fake_vm.h"
 
+#include "attributes.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -144,11 +146,11 @@ int kvm_vm_check_extension(struct kvm_vm *vm, unsigned cap)
 struct ram_block {
     const char *name;
     uint64_t size;
-    bool attributes, readonly;
+    bool readonly;
 };
 
 static struct ram_block blocks[] = {
-    { "m0", 0x4000000, true, false }, { "pc.bios", 0x20000, false, true },
+    { "m0", 0x4000000, false }, { "pc.bios", 0x20000, true },
 };
 
 GPtrArray *memory_blocks(struct memory *mem)
@@ -175,24 +177,50 @@ void *ram_block_host(const struct ram_block *block)
     return (void *)0x7f0000000000;
 }
 
-bool ram_block_has_attributes(const struct ram_block *block)
-{
-    return block->attributes;
-}
-
 bool ram_block_readonly(const struct ram_block *block)
 {
     return block->readonly;
 }
 
-GArray *ram_block_attributes(struct ram_block *block)
+static void free_fake_block(void *opaque)
+{
+    struct attr_block *block = opaque;
+
+    g_array_free(block->ranges, TRUE);
+    g_free(block);
+}
+
+/* Two ranges; a question about one block is answered by what was asked. */
+GPtrArray *memory_attributes(struct memory *mem, const struct attr_filter *filter, GError **error)
 {
     static const struct attr_range ranges[] = {
-        { 0, 0x100000, true, true }, { 0x100000, 0x3f00000, false, false },
+        { .start = 0, .size = 0x100000, .shared = true, .populated = true },
+        { .start = 0x100000, .size = 0x3f00000 },
     };
-    GArray *list = g_array_new(FALSE, FALSE, sizeof(ranges[0]));
+    const struct attr_range asked_for = {
+        .start = filter->gpa, .size = filter->size, .gpa = filter->min_size + filter->limit,
+    };
+    struct attr_block *block = g_new0(struct attr_block, 1);
+    GPtrArray *list = g_ptr_array_new_with_free_func(free_fake_block);
 
-    g_array_append_vals(list, ranges, 2);
+    block->name = (char *)(filter->block ? filter->block : "m0");
+    block->cursor = (char *)filter->cursor;
+    block->ranges = g_array_new(FALSE, FALSE, sizeof(ranges[0]));
+    g_array_append_vals(block->ranges, filter->block ? &asked_for : ranges, filter->block ? 1 : 2);
+    g_ptr_array_add(list, block);
+    return list;
+}
+
+GPtrArray *memory_attributes_summary(struct memory *mem, const char *block, GError **error)
+{
+    static struct attr_summary summary = {
+        .name = "m0", .size = 0x4000000, .private_ = 0x3f00000, .shared = 0x100000,
+        .populated = 0x100000, .ranges = 2, .largest_private = { 0x100000, 0x3f00000 },
+        .largest_shared = { 0, 0x100000 }, .map_bytes = 4096,
+    };
+    GPtrArray *list = g_ptr_array_new();
+
+    g_ptr_array_add(list, &summary);
     return list;
 }
 

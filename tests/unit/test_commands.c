@@ -195,6 +195,20 @@ static const struct {
     { "info ramblock-attributes", "m0:\n"
       "  0x0000000000000000-0x00000000000fffff shared+populated\n"
       "  0x0000000000100000-0x0000000003ffffff private-populated\n" },
+    { "info ramblock-attributes -c m1@0x3000 -n 3 -b m1 -m 0x1000 -s 0x2000 -g 0x5000", "m1:\n"
+      "  0x0000000000005000-0x0000000000006fff private-populated gpa 0x0000000000001003\n"
+      "there are more: add -c m1@0x3000\n" },
+    { "info ramblock-attributes -n 0", "Error: Parameter 'limit' expects at least 1\n" },
+    { "info ramblock-attributes -g -4096",
+      "Error: Parameter 'gpa' expects a number that isn't negative\n" },
+    { "info ramblock-attributes -n", "unexpected end of expression\n"
+      "Try \"help info ramblock-attributes\" for more information\n" },
+    { "info ramblock-attributes m0",
+      "ramblock-attributes: extraneous characters at the end of line\n"
+      "Try \"help info ramblock-attributes\" for more information\n" },
+    { "info ramblock-summary", "m0:\n  size: 67108864\n  private: 66060288\n"
+      "  shared: 1048576\n  populated: 1048576\n  ranges: 2\n  map-bytes: 4096\n"
+      "  largest-private: 0x3f00000 at 0x100000\n  largest-shared: 0x100000 at 0x0\n" },
     { "info ramblock",
       "              Block Name    PSize              Offset               Used"
       "              Total                HVA  RO\n"

@@ -4,6 +4,7 @@
  * refuses; that KVM, the record and the listeners then agree.  KVM's side is
  * rebuilt from the calls that the fake driver wrote down.
  */
+#include "attributes.h"
 #include "error.h"
 #include "fake_kvm.h"
 #include "memory_internal.h"
@@ -44,29 +45,29 @@ static bool *watched(struct watcher *w, struct ram_block *block)
     return w->has[block == other];
 }
 
-static int on_populate(struct memory_listener *listener, struct ram_block *block, uint64_t offset,
-                       uint64_t size)
+static int on_populate(struct memory_listener *listener, const struct memory_section *section)
 {
     struct watcher *w = (struct watcher *)listener;
+    uint64_t offset = section->offset, size = section->size;
 
     g_string_append_printf(events, "%cP%llu+%llu ", w->name, (unsigned long long)(offset / PAGE),
                            (unsigned long long)(size / PAGE));
     if (w->refuse_nth && --w->refuse_nth == 0)
         return w->refuse_errno;
     for (uint64_t i = offset / PAGE; i < (offset + size) / PAGE; i++)
-        watched(w, block)[i] = true;
+        watched(w, section->block)[i] = true;
     return 0;
 }
 
-static void on_discard(struct memory_listener *listener, struct ram_block *block, uint64_t offset,
-                       uint64_t size)
+static void on_discard(struct memory_listener *listener, const struct memory_section *section)
 {
     struct watcher *w = (struct watcher *)listener;
+    uint64_t offset = section->offset, size = section->size;
 
     g_string_append_printf(events, "%cD%llu+%llu ", w->name, (unsigned long long)(offset / PAGE),
                            (unsigned long long)(size / PAGE));
     for (uint64_t i = offset / PAGE; i < (offset + size) / PAGE; i++)
-        watched(w, block)[i] = false;
+        watched(w, section->block)[i] = false;
 }
 
 static struct watcher watchers[2];
@@ -296,8 +297,8 @@ static void test_plain_memory_is_shared_already(void **state)
     assert_true(memory_map(mem, plain, 0, HIGH_GPA, 4 * PAGE, &error));
     assert_int_equal(memory_convert(mem, HIGH_GPA, PAGE, false, NULL), 0);
     assert_int_equal(memory_convert(mem, HIGH_GPA, PAGE, true, NULL), -EINVAL);
-    g_autoptr(GArray) ranges = ram_block_attributes(plain);
-    assert_int_equal(ranges->len, 0);
+    assert_null(memory_attributes(mem, &(struct attr_filter){ .block = "plain" }, &error));
+    assert_string_equal(error->message, "no memory 'plain' that can be private");
 }
 
 /* Fail each KVM call of a conversion in turn: nothing must have changed. */
@@ -469,11 +470,14 @@ static void test_listener_life(void **state)
 
 static void check_ranges(struct ram_block *block, const char *expected)
 {
-    g_autoptr(GArray) ranges = ram_block_attributes(block);
+    const struct attr_filter filter = { .block = block->name };
+    g_autoptr(GPtrArray) blocks = memory_attributes(mem, &filter, NULL);
+    const struct attr_block *answer = g_ptr_array_index(blocks, 0);
     g_autoptr(GString) text = g_string_new(NULL);
 
-    for (guint i = 0; i < ranges->len; i++) {
-        const struct attr_range *r = &g_array_index(ranges, struct attr_range, i);
+    assert_null(answer->cursor);
+    for (guint i = 0; i < answer->ranges->len; i++) {
+        const struct attr_range *r = &g_array_index(answer->ranges, struct attr_range, i);
 
         g_string_append_printf(text, "%llu+%llu%s%s ", (unsigned long long)(r->start / PAGE),
                                (unsigned long long)(r->size / PAGE), r->shared ? "s" : "p",
@@ -494,32 +498,92 @@ static void test_query(void **state)
     check_ranges(other, "0+64s+ ");
 }
 
-/* Conversions and queries from several threads: a query never sees half a conversion. */
+/*
+ * Four threads convert as fast as they can, each its own eight pages at a time over
+ * the border of both blocks: no answer shows half of a conversion.
+ */
+enum { THREADS = 4, PIECE = 8 };
+
+struct converter {
+    pthread_t thread;
+    uint64_t page;
+    unsigned done;
+    bool *stop;
+};
+
 static void *convert_back_and_forth(void *arg)
 {
-    for (unsigned i = 0; i < 400; i++)
-        memory_convert(mem, 8 * PAGE, 8 * PAGE, i % 2 == 0, NULL);
+    struct converter *c = arg;
+
+    for (bool private_ = true; !__atomic_load_n(c->stop, __ATOMIC_RELAXED); private_ = !private_) {
+        if (memory_convert(mem, c->page * PAGE, PIECE * PAGE, private_, NULL))
+            abort();
+        __atomic_add_fetch(&c->done, 1, __ATOMIC_RELAXED);
+    }
     return NULL;
+}
+
+/* Both blocks one after another: pieces of eight pages each have one state. */
+static void check_snapshot(void)
+{
+    const struct attr_filter filter = { .window = true, .size = 2 * PAGES * PAGE };
+    g_autoptr(GPtrArray) blocks = memory_attributes(mem, &filter, NULL);
+
+    assert_int_equal(blocks->len, 2);
+    for (guint b = 0; b < blocks->len; b++) {
+        const struct attr_block *block = g_ptr_array_index(blocks, b);
+        uint64_t at = 0;
+
+        for (guint i = 0; i < block->ranges->len; i++) {
+            const struct attr_range *r = &g_array_index(block->ranges, struct attr_range, i);
+
+            assert_int_equal(r->start, at);
+            assert_int_equal(r->shared, r->populated);
+            at += r->size;
+            /* The piece over the border ends four pages into the other block. */
+            assert_true(at / PAGE % PIECE == PIECE / 2 || at == PAGES * PAGE);
+        }
+        assert_int_equal(at, PAGES * PAGE);
+    }
+}
+
+/* The piece over the border is the same on both sides. */
+static void check_border(void)
+{
+    const struct attr_filter filter = {
+        .window = true, .gpa = (PAGES - 1) * PAGE, .size = 2 * PAGE,
+    };
+    g_autoptr(GPtrArray) blocks = memory_attributes(mem, &filter, NULL);
+    const struct attr_block *a = g_ptr_array_index(blocks, 0), *b = g_ptr_array_index(blocks, 1);
+
+    assert_int_equal(g_array_index(a->ranges, struct attr_range, 0).shared,
+                     g_array_index(b->ranges, struct attr_range, 0).shared);
 }
 
 static void test_queries_are_consistent(void **state)
 {
-    pthread_t thread;
+    struct converter converters[THREADS];
+    bool stop = false, all;
 
     memory_listener_remove(mem, &watchers[0].listener);
     memory_listener_remove(mem, &watchers[1].listener);
     vm->driver = &fake_driver;  /* the events aren't locked */
-    pthread_create(&thread, NULL, convert_back_and_forth, NULL);
-    for (unsigned i = 0; i < 400; i++) {
-        g_autoptr(GArray) ranges = ram_block_attributes(low);
-        char buf[2 * 4096];
-        uint64_t bad = 0;
-
-        assert_true(ranges->len == 1 || ranges->len == 3);
-        if (!memory_read(mem, 7 * PAGE, buf, sizeof(buf), &bad))
-            assert_int_equal(bad, 8 * PAGE);
+    for (unsigned i = 0; i < THREADS; i++) {
+        converters[i] = (struct converter){
+            .page = PAGES + PIECE / 2 - PIECE * (i + 1), .stop = &stop,
+        };
+        pthread_create(&converters[i].thread, NULL, convert_back_and_forth, &converters[i]);
     }
-    pthread_join(thread, NULL);
+    do {
+        check_snapshot();
+        check_border();
+        all = true;
+        for (unsigned i = 0; i < THREADS; i++)
+            all &= __atomic_load_n(&converters[i].done, __ATOMIC_RELAXED) > 300;
+    } while (!all);
+    __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+    for (unsigned i = 0; i < THREADS; i++)
+        pthread_join(converters[i].thread, NULL);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
