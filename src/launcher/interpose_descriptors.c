@@ -9,11 +9,48 @@
 #include "softkvm.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+/*
+ * In a child of vfork(2), until it executes a program, the library's memory is
+ * the parent's but the descriptors are its own: closing and duplicating them is
+ * then between it and the kernel.  A child of fork(2) has a library of its own.
+ */
+static pid_t process;           /* whose descriptors the library's table is about */
+
+static void note_process(void)
+{
+    __atomic_store_n(&process, getpid(), __ATOMIC_RELAXED);
+}
+
+static void __attribute__((constructor)) note_processes(void)
+{
+    note_process();
+    pthread_atfork(NULL, NULL, note_process);
+}
+
+/* Is fd in the library's table, and the table this process's? */
+static bool in_table(int fd)
+{
+    pid_t known;
+
+    if (!softkvm_owns(fd))
+        return false;
+    known = __atomic_load_n(&process, __ATOMIC_RELAXED);
+    return !known || known == getpid();
+}
+
+/* What the kernel does for every file, whatever is behind it. */
+static bool is_general(unsigned long request)
+{
+    return request == FIOCLEX || request == FIONCLEX || request == FIONBIO || request == FIOASYNC;
+}
 
 INTERPOSED int ioctl(int fd, unsigned long request, ...)
 {
@@ -25,7 +62,7 @@ INTERPOSED int ioctl(int fd, unsigned long request, ...)
     va_start(args, request);
     arg = va_arg(args, unsigned long);
     va_end(args);
-    if (!softkvm_owns(fd))
+    if (!softkvm_owns(fd) || is_general(request))
         return NEXT(ioctl)(fd, request, arg);
     before = trace_clock();
     ret = softkvm_ioctl(fd, request, arg);
@@ -80,7 +117,7 @@ INTERPOSED int close(int fd)
 {
     int ret;
 
-    if (!softkvm_owns(fd))
+    if (!in_table(fd))
         return NEXT(close)(fd);
     ret = softkvm_close(fd);
     trace_call("close", fd, ret);
@@ -95,7 +132,7 @@ static void close_owned(unsigned first, unsigned last)
     if (last > HIGHEST_OWNED)
         last = HIGHEST_OWNED;
     for (unsigned fd = first; fd <= last; fd++) {
-        if (softkvm_owns(fd))
+        if (in_table(fd))
             softkvm_close(fd);
     }
 }
@@ -113,25 +150,39 @@ INTERPOSED void closefrom(int first)
     NEXT(closefrom)(first);
 }
 
+static int library_dup(int fd, int least, int flags)
+{
+    int ret = softkvm_dup(fd, least, flags);
+
+    trace_call("dup", fd, ret);
+    return libc_result(ret);
+}
+
+static int library_dup3(int fd, int newfd, int flags)
+{
+    int ret = softkvm_dup3(fd, newfd, flags);
+
+    trace_call("dup3", fd, ret);
+    return libc_result(ret);
+}
+
 INTERPOSED int dup(int fd)
 {
-    if (!softkvm_owns(fd))
-        return NEXT(dup)(fd);
-    return libc_result(softkvm_dup(fd, 0, 0));
+    return in_table(fd) ? library_dup(fd, 0, 0) : NEXT(dup)(fd);
 }
 
 /* A number that is taken over and was the library's is closed there first. */
 static void make_room(int fd)
 {
-    if (softkvm_owns(fd))
+    if (in_table(fd))
         softkvm_close(fd);
 }
 
 INTERPOSED int dup2(int fd, int newfd)
 {
-    if (softkvm_owns(fd))
-        return fd == newfd ? fd : libc_result(softkvm_dup3(fd, newfd, 0));
-    if (softkvm_owns(newfd)) {
+    if (in_table(fd))
+        return fd == newfd ? fd : library_dup3(fd, newfd, 0);
+    if (in_table(newfd)) {
         if (NEXT(fcntl)(fd, F_GETFD) < 0)
             return -1;
         make_room(newfd);
@@ -141,9 +192,9 @@ INTERPOSED int dup2(int fd, int newfd)
 
 INTERPOSED int dup3(int fd, int newfd, int flags)
 {
-    if (softkvm_owns(fd))
-        return libc_result(softkvm_dup3(fd, newfd, flags));
-    if (softkvm_owns(newfd)) {
+    if (in_table(fd))
+        return library_dup3(fd, newfd, flags);
+    if (in_table(newfd)) {
         if (NEXT(fcntl)(fd, F_GETFD) < 0)
             return -1;
         make_room(newfd);
@@ -160,8 +211,8 @@ INTERPOSED int dup3(int fd, int newfd, int flags)
         va_start(args, cmd);                                                             \
         arg = va_arg(args, unsigned long);                                               \
         va_end(args);                                                                    \
-        if ((cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC) && softkvm_owns(fd))              \
-            return libc_result(softkvm_dup(fd, arg, cmd == F_DUPFD ? 0 : O_CLOEXEC));    \
+        if ((cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC) && in_table(fd))              \
+            return library_dup(fd, arg, cmd == F_DUPFD ? 0 : O_CLOEXEC);                 \
         return NEXT(name_)(fd, cmd, arg);                                                \
     }
 
@@ -271,3 +322,9 @@ FALLOCATE(fallocate64)
 
 POSIX_FALLOCATE(posix_fallocate)
 POSIX_FALLOCATE(posix_fallocate64)
+
+/* KVM's files can't be waited for. */
+INTERPOSED int epoll_ctl(int epoll, int op, int fd, struct epoll_event *event)
+{
+    return softkvm_owns(fd) ? libc_result(-EPERM) : NEXT(epoll_ctl)(epoll, op, fd, event);
+}

@@ -63,13 +63,28 @@ bool program_find(const char *name, char *ret, size_t size)
     return false;
 }
 
+/* The shared object needs the libc that this loader loads. */
+static const char *loader_obstacle(int fd, const Elf64_Phdr *segment)
+{
+    static const char glibc[] = "ld-linux-x86-64.so.2";
+    char path[256] = "";
+
+    if (segment->p_filesz >= sizeof(path) ||
+        pread(fd, path, segment->p_filesz, segment->p_offset) != (ssize_t)segment->p_filesz)
+        return "is a damaged ELF file";
+    return strstr(path, glibc) ? NULL
+                               : "is for another C library: softkvm can be put only into programs "
+                                 "that use glibc; link it with that one";
+}
+
 static const char *elf_obstacle(int fd, const Elf64_Ehdr *header, size_t size)
 {
     Elf64_Phdr segment;
 
     if (size < sizeof(*header) || header->e_ident[EI_CLASS] != ELFCLASS64 ||
         header->e_machine != EM_X86_64)
-        return "is a program for another kind of machine: softkvm is for 64-bit x86";
+        return "is a program for another kind of machine: softkvm is for 64-bit x86; build it for "
+               "that";
     if (header->e_phentsize != sizeof(segment))
         return "is a damaged ELF file";
     for (unsigned i = 0; i < header->e_phnum && i < MAX_HEADERS; i++) {
@@ -77,7 +92,7 @@ static const char *elf_obstacle(int fd, const Elf64_Ehdr *header, size_t size)
             sizeof(segment))
             return "is a damaged ELF file";
         if (segment.p_type == PT_INTERP)
-            return NULL;
+            return loader_obstacle(fd, &segment);
     }
     return "is statically linked: there is no dynamic loader that could put softkvm into it; "
            "link it dynamically, or with libsoftkvm";

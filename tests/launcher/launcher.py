@@ -120,6 +120,21 @@ def fork():
 
 
 @case
+def calls_by_number():
+    probe('by-number')
+
+
+@case
+def vfork():
+    probe('vfork')
+
+
+@case
+def what_files_have():
+    probe('files')
+
+
+@case
 def exec_passes_it_on():
     run('/bin/sh', '-c', f'{PROBE} device')
 
@@ -198,6 +213,33 @@ def refuses_static_programs():
                            check=True)
             _, err = run(f'{folder}/static', status=126)
             assert 'is statically linked' in err and err.count('\n') == 1, err
+
+
+@case
+def refuses_other_loaders():
+    program = bytearray(pathlib.Path(PROBE).read_bytes())
+    at = program.index(b'ld-linux-x86-64.so.2')
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / 'other'
+        program[at:at + 7] = b'ld-musl'
+        path.write_bytes(program)
+        path.chmod(0o755)
+        _, err = run(path, 'device', status=126)
+        assert 'another C library' in err and err.count('\n') == 1, err
+        program[18] = 3                 # e_machine: 32-bit x86
+        path.write_bytes(program)
+        _, err = run(path, status=126)
+        assert 'another kind of machine' in err and err.count('\n') == 1, err
+
+
+@case
+def other_preloaded_objects_stay():
+    with tempfile.TemporaryDirectory() as folder:
+        copy = shutil.copy(BUILD / 'libsoftkvm-preload.so', f'{folder}/other.so')
+        environment = dict(os.environ, LD_PRELOAD=str(copy))
+        out, _ = run('sh', '-c', 'echo $LD_PRELOAD', env=environment)
+        assert out.strip() == f'{BUILD}/libsoftkvm-preload.so:{copy}', out
+        run(PROBE, 'device', env=environment)
 
 
 @case

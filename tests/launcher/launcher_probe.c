@@ -15,9 +15,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -288,6 +290,84 @@ static void threads(void)
         CHECK(pthread_join(thread[i], NULL) == 0);
 }
 
+/* The same by syscall(2), to the sixth argument. */
+static void by_number(void)
+{
+    int fd = syscall(SYS_openat, AT_FDCWD, "/dev/kvm", O_RDWR | O_CLOEXEC), vm, gmem, copy;
+    char byte, *map;
+
+    CHECK(fd >= 0 && syscall(SYS_ioctl, fd, KVM_GET_API_VERSION, 0) == 12);
+    vm = syscall(SYS_ioctl, fd, KVM_CREATE_VM, 0);
+    CHECK(vm >= 0 && FAILS(ENOTTY, syscall(SYS_ioctl, vm, KVM_GET_API_VERSION, 0)));
+    gmem = create_guest_memfd(vm, 0x4000, GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED);
+    map = (char *)syscall(SYS_mmap, NULL, 0x1000, PROT_READ | PROT_WRITE, MAP_SHARED, gmem, 0x2000);
+    CHECK(map != MAP_FAILED);
+    *map = 1;
+    CHECK(FAILS(EINVAL, syscall(SYS_read, gmem, &byte, 1)));
+    CHECK(syscall(SYS_fallocate, gmem, PUNCH, 0x2000, 0x1000) == 0 && *map == 0);
+    CHECK(syscall(SYS_munmap, map, 0x1000) == 0);
+    copy = syscall(SYS_dup3, vm, 50, O_CLOEXEC);
+    CHECK(copy == 50 && ioctl(copy, KVM_CHECK_EXTENSION, KVM_CAP_USER_MEMORY) == 1);
+    CHECK(syscall(SYS_close, copy) == 0);
+    CHECK(FAILS(EBADF, ioctl(copy, KVM_CHECK_EXTENSION, KVM_CAP_USER_MEMORY)));
+    /* Others as ever, with their errors. */
+    CHECK(syscall(SYS_getpid) == getpid() && FAILS(EBADF, syscall(SYS_close, 1000)));
+    CHECK(FAILS(ENOSYS, syscall(5000)) && FAILS(EFAULT, syscall(SYS_uname, 1)));
+    map = (char *)syscall(SYS_mmap, NULL, 0x1000, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(map != MAP_FAILED && *map == 0 && munmap(map, 0x1000) == 0);
+}
+
+/* The child closes its own descriptors; the parent's are what they were. */
+static void vfork_it(void)
+{
+    int kvm = open_kvm(), vm = create_vm(kvm, 0), status, copy = dup(vm);
+    pid_t child = vfork();
+
+    CHECK(child >= 0);
+    if (child == 0) {
+        dup2(0, copy);
+        close_range(3, ~0u, 0);
+        close(vm);
+        execl("/bin/true", "true", NULL);
+        _exit(1);
+    }
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    CHECK(ioctl(kvm, KVM_GET_API_VERSION, 0) == 12);
+    CHECK(ioctl(vm, KVM_CHECK_EXTENSION, KVM_CAP_USER_MEMORY) == 1);
+    CHECK(ioctl(copy, KVM_CHECK_EXTENSION, KVM_CAP_USER_MEMORY) == 1);
+}
+
+static void check_link(int fd, const char *expected)
+{
+    char path[64], name[64] = "";
+
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    CHECK(readlink(path, name, sizeof(name)) == (ssize_t)strlen(expected));
+    CHECK(!strcmp(name, expected));
+    snprintf(path, sizeof(path), "/proc/%d/fd/%d", getpid(), fd);
+    CHECK(readlinkat(AT_FDCWD, path, name, 4) == 4 && !strncmp(name, expected, 4));
+}
+
+/* What is not the file's own business, whatever it is. */
+static void files(void)
+{
+    struct epoll_event event = { .events = EPOLLIN };
+    int kvm = open_kvm(), vm = create_vm(kvm, 0), vcpu = ioctl(vm, KVM_CREATE_VCPU, 3);
+    int null = open("/dev/null", O_RDWR), epoll = epoll_create1(0);
+
+    check_link(kvm, "/dev/kvm");
+    check_link(vm, "anon_inode:kvm-vm");
+    check_link(vcpu, "anon_inode:kvm-vcpu:3");
+    check_link(create_guest_memfd(vm, 0x1000, 0), "anon_inode:[kvm-gmem]");
+    check_link(null, "/dev/null");
+    CHECK(FAILS(ENOENT, readlink("/proc/self/fd/1000", (char[8]){ 0 }, 8)));
+    CHECK((fcntl(vm, F_GETFL) & O_ACCMODE) == O_RDWR && fcntl(vm, F_GETFD) == FD_CLOEXEC);
+    CHECK(ioctl(vm, FIONCLEX) == 0 && fcntl(vm, F_GETFD) == 0);
+    CHECK(ioctl(vm, FIOCLEX) == 0 && fcntl(vm, F_GETFD) == FD_CLOEXEC);
+    CHECK(FAILS(EPERM, epoll_ctl(epoll, EPOLL_CTL_ADD, vcpu, &event)));
+    CHECK(FAILS(EPERM, epoll_ctl(epoll, EPOLL_CTL_ADD, null, &event)));
+}
+
 static void parameters(void)
 {
     static const char path[] = "/sys/module/kvm/parameters/force_emulation_prefix";
@@ -312,6 +392,7 @@ int main(int argc, char **argv)
         { "in-place", in_place }, { "attributes-per-vm", attributes_per_vm },
         { "vm2", attributes_by_version_2 }, { "pinned", pinned }, { "run", run_it },
         { "fork", fork_it }, { "threads", threads }, { "parameters", parameters },
+        { "by-number", by_number }, { "vfork", vfork_it }, { "files", files },
     };
 
     for (size_t i = 0; argc == 2 && i < sizeof(cases) / sizeof(cases[0]); i++) {
