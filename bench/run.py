@@ -13,6 +13,8 @@ def main():
     parser.add_argument("--build", default="build")
     build = parser.parse_args().build
     for command in ([os.path.join(build, "bench", "cpu")],
+                    [os.path.join(build, "bench", "conversion"), "--softkvm"],
+                    [os.path.join(build, "bench", "conversion"), "--in-place"],
                     [os.path.join(build, "bench", "attributes")],
                     [sys.executable, os.path.join(HERE, "boot.py"), "--build", build]):
         print("$ " + " ".join(command), flush=True)

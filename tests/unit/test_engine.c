@@ -6,6 +6,7 @@
 #include "block.h"
 #include "flat_machine.h"
 #include "debug.h"
+#include "mmu.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -160,6 +161,44 @@ static void test_flushed_range_is_decoded_anew(void **state)
     m->cpu->regs[REG_RIP] = CODE;
     assert_int_equal(cpu_run(m->cpu), CPU_EXIT_HLT);
     assert_int_equal(m->cpu->regs[REG_RAX] & 0xff, 0x22);
+}
+
+static unsigned fills_to_read_all(struct cpu *cpu, uint64_t first, unsigned pages)
+{
+    uint64_t before = cpu->tlb_fills, value;
+
+    for (unsigned i = 0; i < pages; i++)
+        assert_int_equal(mmu_read64(cpu, first + i * CPU_PAGE_SIZE, &value), CPU_OK);
+    return cpu->tlb_fills - before;
+}
+
+/* With few translations cached and with many: those of the range go, and no code but its own. */
+static void test_flush_costs_the_range_only(void **state)
+{
+    enum { FIRST = 0x400000, FEW = 10, MANY = 1000 };
+    struct flat_machine *m = *state;
+    struct cpu *cpu = m->cpu;
+    uint64_t decoded;
+
+    ENTER64(m, 0xeb, 0x00, 0xf4);
+    assert_int_equal(cpu_run(cpu), CPU_EXIT_HLT);
+    decoded = cpu->blocks_decoded;
+    for (unsigned pages = FEW; pages <= MANY; pages += MANY - FEW) {
+        assert_true(fills_to_read_all(cpu, FIRST, pages) > 0);
+        assert_int_equal(fills_to_read_all(cpu, FIRST, pages), 0);
+        cpu_flush_gpa(cpu, FIRST + 7 * CPU_PAGE_SIZE, CPU_PAGE_SIZE);
+        assert_int_equal(fills_to_read_all(cpu, FIRST, pages), 1);
+        cpu_flush_gpa(cpu, FIRST, 9 * CPU_PAGE_SIZE);
+        assert_int_equal(fills_to_read_all(cpu, FIRST, pages), 9);
+        cpu->regs[REG_RIP] = CODE;
+        assert_int_equal(cpu_run(cpu), CPU_EXIT_HLT);
+        assert_int_equal(cpu->blocks_decoded, decoded);
+    }
+    cpu_flush_gpa(cpu, 0, 1 << 30);
+    assert_int_equal(fills_to_read_all(cpu, FIRST, MANY), MANY);
+    cpu->regs[REG_RIP] = CODE;
+    assert_int_equal(cpu_run(cpu), CPU_EXIT_HLT);
+    assert_true(cpu->blocks_decoded > decoded);
 }
 
 /* User space writes memory unseen; whoever wants to run that has to map it. */
@@ -577,6 +616,7 @@ int main(void)
         TEST(test_called_code_is_replaced),
         TEST(test_other_writer_is_noticed),
         TEST(test_flushed_range_is_decoded_anew),
+        TEST(test_flush_costs_the_range_only),
         TEST(test_code_from_a_disk_is_noticed),
         TEST(test_replaced_state_forgets_code),
         TEST(test_instruction_across_pages),

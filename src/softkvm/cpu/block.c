@@ -153,34 +153,30 @@ void block_verify_page(struct cpu *cpu, uint64_t gpa, const struct cpu_page *pag
         cpu_code_written(page->code);
 }
 
-static void block_kill(struct block *block)
+static void page_end(struct code_page *p)
 {
-    block->code = &no_code;
-    block->word = WORD_NEVER;
+    cpu_code_written(p->code);
+    p->word = 0;
 }
 
 void block_cache_flush_gpa(struct cpu *cpu, uint64_t gpa, uint64_t size)
 {
     struct block_cache *cache = cpu->blocks;
+    struct code_page *p;
 
-    for (size_t i = 0; i < sizeof(cache->hash) / sizeof(cache->hash[0]); i++) {
-        struct block **link = &cache->hash[i], *block;
-
-        while ((block = *link)) {
-            if (block->gpa - gpa < size) {
-                block_kill(block);
-                *link = block->hash_next;
-            } else {
-                link = &block->hash_next;
-            }
+    /* By page where the range has fewer than the table has lists. */
+    if (size / CPU_PAGE_SIZE < 1 << CODE_PAGE_HASH_BITS) {
+        for (uint64_t off = 0; off < size; off += CPU_PAGE_SIZE) {
+            p = page_find(cache, gpa + off);
+            if (p)
+                page_end(p);
         }
+        return;
     }
     for (size_t i = 0; i < sizeof(cache->pages) / sizeof(cache->pages[0]); i++)
-        for (struct code_page *p = cache->pages[i]; p; p = p->next)
+        for (p = cache->pages[i]; p; p = p->next)
             if (p->gpa - gpa < size)
-                p->word = 0;
-    cache->pending = NULL;
-    cpu->fetch_key = 0;
+                page_end(p);
 }
 
 void cpu_code_written(uint32_t *code)
@@ -416,6 +412,7 @@ static void page_enter(struct block_cache *cache, uint64_t gpa, const struct cpu
         *p = (struct code_page){ .gpa = gpa, .next = *page_head(cache, gpa) };
         *page_head(cache, gpa) = p;
     }
+    p->code = page->code;
     if (p->word != word) {
         p->sum = page_sum(page->host);
         p->word = word;

@@ -51,6 +51,7 @@ struct block {
  */
 struct code_page {
     uint64_t gpa;
+    uint32_t *code;
     uint32_t word;              /* the blocks that are current have this one */
     uint64_t sum;               /* of the contents when the first of them was decoded */
     struct code_page *next;

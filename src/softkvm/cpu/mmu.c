@@ -16,6 +16,9 @@
 #include <pthread.h>
 #include <sys/mman.h>
 
+/* Below so many entries in use, cpu_flush_gpa() looks at these, else at all frames. */
+enum { FRAMES_FROM = 512 };
+
 /* Where an access goes; host is NULL for MMIO. */
 struct place {
     uint8_t *host;
@@ -130,25 +133,74 @@ void tlb_flush_page(struct cpu *cpu, uint64_t addr)
     cpu->tlb->generation++;
 }
 
-void cpu_flush_gpa(struct cpu *cpu, uint64_t gpa, uint64_t size)
+static void flush_pages(struct tlb *tlb, uint64_t gpa, uint64_t size)
 {
-    struct tlb *tlb = cpu->tlb;
+    /* By page where there are fewer than entries. */
+    if (size / CPU_PAGE_SIZE < TLB_SIZE) {
+        for (uint64_t off = 0; off < size; off += CPU_PAGE_SIZE) {
+            struct gpa_entry *e = &tlb->pages[(gpa + off) >> CPU_PAGE_SHIFT & (TLB_SIZE - 1)];
 
+            if (e->tag == ((gpa + off) | GPA_VALID))
+                e->tag = 0;
+        }
+        return;
+    }
     for (unsigned i = 0; i < TLB_SIZE; i++) {
         struct gpa_entry *e = &tlb->pages[i];
 
         if (e->tag && (e->tag & CPU_PAGE_MASK) - gpa < size)
             e->tag = 0;
     }
-    for (unsigned list = 0; list < TLB_NR_LISTS; list++) {
-        for (unsigned i = 0; i < tlb->listed[list]; i++) {
-            struct tlb_entry *e = &tlb->entry[0][0] + tlb->list[list][i];
+}
 
-            if (e->page != TLB_NO_TAG && e->gpa - gpa < size)
-                entry_clear(e);
-        }
+static void flush_entry(struct tlb_entry *e, uint64_t gpa, uint64_t size)
+{
+    if (e->page != TLB_NO_TAG && e->gpa - gpa < size)
+        entry_clear(e);
+}
+
+static void flush_listed(struct tlb *tlb, uint64_t gpa, uint64_t size)
+{
+    for (unsigned list = 0; list < TLB_NR_LISTS; list++)
+        for (unsigned i = 0; i < tlb->listed[list]; i++)
+            flush_entry(&tlb->entry[0][0] + tlb->list[list][i], gpa, size);
+}
+
+/* Entries are a cache line each, frames sixteen to one: few lines are read where few match. */
+static void flush_frames(struct tlb *tlb, uint64_t gpa, uint64_t size)
+{
+    typedef uint32_t frames __attribute__((vector_size(16)));
+    enum { LANES = sizeof(frames) / sizeof(uint32_t), STRIDE = 16 };
+    uint32_t first = gpa >> CPU_PAGE_SHIFT, count = size >> CPU_PAGE_SHIFT;
+
+    for (unsigned i = 0; i < MMU_NR * TLB_SIZE; i += STRIDE) {
+        const frames *at = (const frames *)(tlb->frame + i);
+        frames found = { 0 };
+
+        for (unsigned n = 0; n < STRIDE / LANES; n++)
+            found |= (frames)(at[n] - first < count);
+        if (!(((const uint64_t *)&found)[0] | ((const uint64_t *)&found)[1]))
+            continue;
+        for (unsigned n = 0; n < STRIDE; n++)
+            if (tlb->frame[i + n] - first < count)
+                flush_entry(&tlb->entry[0][0] + i + n, gpa, size);
     }
-    tlb->generation++;
+}
+
+/*
+ * What is keyed by linear address (links, the jump cache) leads to blocks, and those
+ * of the range end: nothing else is forgotten.
+ */
+void cpu_flush_gpa(struct cpu *cpu, uint64_t gpa, uint64_t size)
+{
+    struct tlb *tlb = cpu->tlb;
+    unsigned listed = tlb->listed[TLB_LOCAL] + tlb->listed[TLB_GLOBAL];
+
+    flush_pages(tlb, gpa, size);
+    if (listed < FRAMES_FROM || size >> CPU_PAGE_SHIFT > UINT32_MAX)
+        flush_listed(tlb, gpa, size);
+    else
+        flush_frames(tlb, gpa, size);
     block_cache_flush_gpa(cpu, gpa, size);
 }
 
@@ -207,6 +259,7 @@ static void tlb_fill(struct cpu *cpu, unsigned mmu_index, uint64_t addr,
     e->tag[ACCESS_EXEC] = exec ? base : TLB_NO_TAG;
     e->page = base;
     e->gpa = t->gpa & CPU_PAGE_MASK;
+    cpu->tlb->frame[e - &cpu->tlb->entry[0][0]] = t->gpa >> CPU_PAGE_SHIFT;
     e->addend = (uintptr_t)page->host - base;
     e->code = page->code;
     e->global = t->global;

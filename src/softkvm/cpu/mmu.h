@@ -65,6 +65,8 @@ struct tlb {
     unsigned listed[TLB_NR_LISTS];
     uint64_t large;             /* bit (addr >> 30) % 64: a large page was cached around there */
     struct gpa_entry pages[TLB_SIZE];
+    /* By entry: low bits of the guest frame that it was last filled with, to find it by. */
+    uint32_t frame[MMU_NR * TLB_SIZE] __attribute__((aligned(64)));
 };
 
 static inline bool mmu_is_user(unsigned mmu_index)
