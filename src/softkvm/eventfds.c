@@ -255,6 +255,8 @@ int eventfds_irqfd(struct eventfds *fds, const struct kvm_irqfd *args)
         ret = irqfd_deassign(fds, args);
     else if (!irqchip_present(fds->vm->irqchip))
         ret = -EINVAL;
+    else if (args->flags & KVM_IRQFD_FLAG_RESAMPLE && irqchip_is_split(fds->vm->irqchip))
+        ret = -EINVAL;          /* it is user space that learns of the end */
     else
         ret = irqfd_assign(fds, args);
     pthread_mutex_unlock(&fds->irqfd_lock);

@@ -82,6 +82,7 @@ static struct vcpu *vcpu_new(struct vm *vm, uint32_t id)
     vcpu->mp_state = KVM_MP_STATE_RUNNABLE;
     if (irqchip_present(vm->irqchip)) {
         vcpu->lapic = lapic_new(vm->irqchip, id);
+        vcpu->split_irqchip = irqchip_is_split(vm->irqchip);
         if (vcpu->lapic)
             lapic_reset(vcpu->lapic, is_bsp);
         if (!is_bsp)

@@ -60,6 +60,7 @@ struct vcpu {
     uint32_t id, index;
     struct cpu *cpu;
     struct lapic *lapic;        /* NULL: interrupts are user space's */
+    bool split_irqchip;         /* there is a lapic, but the PICs are user space's */
 
     pthread_mutex_t mutex, run_lock;
     bool in_guest;              /* atomic: within cpu_run(), for the ticker */

@@ -229,7 +229,7 @@ static int interrupt(void *object, void *arg, unsigned long value)
 
     if (args->irq >= NR_VECTORS)
         return -EINVAL;
-    if (vcpu->lapic)
+    if (vcpu->lapic && !vcpu->split_irqchip)
         return -ENXIO;
     vcpu->interrupt = args->irq;
     return 0;

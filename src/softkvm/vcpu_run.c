@@ -59,11 +59,19 @@ static void leave_guest(struct vcpu *vcpu)
     pthread_mutex_unlock(&vcpu->run_lock);
 }
 
+/* Does user space have the PICs, and would the processor take what they send? */
+static bool takes_users_interrupts(struct vcpu *vcpu)
+{
+    return !vcpu->lapic || (vcpu->split_irqchip && lapic_takes_extint(vcpu->lapic));
+}
+
 static void get_pending(struct vcpu *vcpu, struct lapic_pending *pending)
 {
     memset(pending, 0, sizeof(*pending));
     if (vcpu->lapic) {
         lapic_get_pending(vcpu->lapic, pending);
+        if (vcpu->interrupt >= 0)
+            pending->interrupt |= takes_users_interrupts(vcpu);
     } else {
         pending->nmi = vcpu->nmis > 0;
         pending->interrupt = vcpu->interrupt >= 0;
@@ -127,11 +135,14 @@ static void inject_nmi(struct vcpu *vcpu)
 
 static void inject_interrupt(struct vcpu *vcpu)
 {
-    int vector = vcpu->interrupt;
+    int vector = -1;
 
-    if (vcpu->lapic)
+    if (vcpu->interrupt >= 0 && takes_users_interrupts(vcpu)) {
+        vector = vcpu->interrupt;
+        vcpu->interrupt = -1;
+    } else if (vcpu->lapic) {
         vector = lapic_take_interrupt(vcpu->lapic);
-    vcpu->interrupt = -1;
+    }
     if (vector >= 0)
         inject(vcpu, vector, true);
 }
@@ -167,7 +178,7 @@ static bool inject_events(struct vcpu *vcpu)
     else if (pending.interrupt)
         request |= CPU_REQ_IRQ;
     /* User space wants to know when it may use KVM_INTERRUPT. */
-    if (!vcpu->lapic && vcpu->run->request_interrupt_window)
+    if (vcpu->run->request_interrupt_window && takes_users_interrupts(vcpu))
         request |= CPU_REQ_IRQ;
     if (request)
         __atomic_or_fetch(&cpu->request, request, __ATOMIC_SEQ_CST);
@@ -410,6 +421,26 @@ static void set_quirks(struct vcpu *vcpu)
                           !cpuid_has_mwait(vcpu);
 }
 
+static bool ready_for_injection(struct vcpu *vcpu)
+{
+    return vcpu->interrupt < 0 && cpu_interrupt_allowed(vcpu->cpu) &&
+           takes_users_interrupts(vcpu);
+}
+
+/* User space's I/O APIC waits for the end of a level-triggered interrupt. */
+static bool exit_ioapic_eoi(struct vcpu *vcpu)
+{
+    int vector = -1;
+
+    if (vcpu->split_irqchip && !vcpu->log.count)
+        vector = lapic_take_eoi(vcpu->lapic);
+    if (vector < 0)
+        return false;
+    vcpu->run->exit_reason = KVM_EXIT_IOAPIC_EOI;
+    vcpu->run->eoi.vector = vector;
+    return true;
+}
+
 /* In the guest, from the checks that come first to cpu_run(). */
 static int one_round(struct vcpu *vcpu, const struct run_signals *signals, bool *interrupted)
 {
@@ -428,10 +459,11 @@ static int one_round(struct vcpu *vcpu, const struct run_signals *signals, bool 
         return -EINTR;
     if (*interrupted || !inject_events(vcpu))
         return finish_instruction(vcpu);
+    if (exit_ioapic_eoi(vcpu))
+        return 0;
     if (vcpu->mp_state != KVM_MP_STATE_RUNNABLE)
         return RUN_ON;
-    if (!vcpu->lapic && vcpu->run->request_interrupt_window && vcpu->interrupt < 0 &&
-        cpu_interrupt_allowed(cpu))
+    if (vcpu->run->request_interrupt_window && ready_for_injection(vcpu))
         return finish(vcpu, KVM_EXIT_IRQ_WINDOW_OPEN);
     vcpu->log.next = 0;
     cpu->restart = vcpu->log.count > 0;
@@ -454,6 +486,8 @@ static int run_loop(struct vcpu *vcpu, const struct run_signals *signals)
         if (!ret)
             ret = one_round(vcpu, signals, &interrupted);
         leave_guest(vcpu);
+        if (ret == RUN_ON && exit_ioapic_eoi(vcpu))
+            ret = 0;            /* before it sleeps: what it waits for may depend on it */
         if (ret == RUN_ON && vcpu->mp_state != KVM_MP_STATE_RUNNABLE) {
             ret = sleep_in_library(vcpu, signals);
             if (ret == 0) {
@@ -478,12 +512,11 @@ static void save_to_run(struct vcpu *vcpu)
     if (vcpu->lapic) {
         run->cr8 = lapic_get_tpr(vcpu->lapic);
         run->apic_base = lapic_get_base(vcpu->lapic);
-        run->ready_for_interrupt_injection = 1;
+        run->ready_for_interrupt_injection = !vcpu->split_irqchip || ready_for_injection(vcpu);
     } else {
         run->cr8 = vcpu->tpr;
         run->apic_base = vcpu->apic_base;
-        run->ready_for_interrupt_injection = vcpu->interrupt < 0 &&
-                                             cpu_interrupt_allowed(vcpu->cpu);
+        run->ready_for_interrupt_injection = ready_for_injection(vcpu);
     }
 }
 

@@ -279,6 +279,17 @@ static int enable_x2apic_api(struct vm *vm, const struct kvm_enable_cap *cap)
     return 0;
 }
 
+static int enable_split_irqchip(struct vm *vm, const struct kvm_enable_cap *cap)
+{
+    int ret = -EEXIST;
+
+    pthread_mutex_lock(&vm->lock);
+    if (!vm->nr_vcpus)
+        ret = irqchip_create_split(vm->irqchip, cap->args[0]);
+    pthread_mutex_unlock(&vm->lock);
+    return ret;
+}
+
 /* Once, and not below the processor that boots. */
 static int enable_max_vcpu_id(struct vm *vm, const struct kvm_enable_cap *cap)
 {
@@ -364,6 +375,7 @@ static int enable_cap(void *object, void *arg, unsigned long value)
     } caps[] = {
         { KVM_CAP_EXIT_HYPERCALL, enable_exit_hypercall },
         { KVM_CAP_X2APIC_API, enable_x2apic_api },
+        { KVM_CAP_SPLIT_IRQCHIP, enable_split_irqchip },
         { KVM_CAP_MAX_VCPU_ID, enable_max_vcpu_id },
         { KVM_CAP_MSR_PLATFORM_INFO, enable_platform_info },
         { KVM_CAP_X86_USER_SPACE_MSR, enable_user_space_msr },

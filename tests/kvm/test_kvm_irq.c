@@ -89,6 +89,102 @@ static void ids_beyond_8_bits(void)
     CHECK(!irr_has(low, 0x42) && !irr_has(high, 0x42) && irr_has(last, 0x42));
 }
 
+/*
+ * sti; hlt; out 0x10, al; cli; out 0x11, al; sti; nop; out 0x12, al; and an
+ * interrupt handler: inc word [0x500]; mov ecx, 0x80b; xor eax, eax;
+ * xor edx, edx; wrmsr (x2APIC EOI); iret
+ */
+static const uint8_t wait_and_tell[] = { 0xfb, 0xf4, 0xe6, 0x10, 0xfa, 0xe6, 0x11, 0xfb, 0x90,
+                                         0xe6, 0x12 };
+static const uint8_t handler[] = { 0xff, 0x06, 0x00, 0x05, 0x66, 0xb9, 0x0b, 0x08, 0, 0, 0x66,
+                                   0x31, 0xc0, 0x66, 0x31, 0xd2, 0x0f, 0x30, 0xcf };
+enum { HANDLER_AT = 0x2000, COUNTER_AT = 0x500, LEVEL_VECTOR = 0x41, PIC_VECTOR = 0x42 };
+
+static void set_vector(struct machine *m, unsigned vector)
+{
+    static const uint16_t entry[] = { HANDLER_AT, 0 };
+
+    memcpy(m->ram + 4 * vector, entry, sizeof(entry));
+}
+
+static int route_pin(int vm, unsigned type)
+{
+    struct {
+        struct kvm_irq_routing head;
+        struct kvm_irq_routing_entry entry;
+    } routing = { .head.nr = 1, .entry = { .gsi = 5, .type = type } };
+
+    if (type == KVM_IRQ_ROUTING_MSI) {
+        routing.entry.u.msi.address_lo = 0xfee00000;
+        routing.entry.u.msi.data = LEVEL_VECTOR | 1 << 15;
+    }
+    return IOCTL(vm, KVM_SET_GSI_ROUTING, &routing);
+}
+
+static void split_limits(int vm)
+{
+    struct kvm_irqchip chip = { .chip_id = KVM_IRQCHIP_IOAPIC };
+    struct kvm_pit_config pit = { 0 };
+    struct kvm_irqfd irqfd = { .flags = KVM_IRQFD_FLAG_RESAMPLE, .fd = -1, .resamplefd = -1 };
+
+    CHECK_EQ(enable(vm, KVM_CAP_SPLIT_IRQCHIP, 4097), -EINVAL);
+    CHECK_EQ(enable(vm, KVM_CAP_SPLIT_IRQCHIP, 24), 0);
+    CHECK_EQ(enable(vm, KVM_CAP_SPLIT_IRQCHIP, 24), -EEXIST);
+    CHECK_EQ(IOCTL(vm, KVM_CREATE_IRQCHIP, 0), -EEXIST);
+    CHECK_EQ(IOCTL(vm, KVM_GET_IRQCHIP, &chip), -ENXIO);
+    CHECK_EQ(IOCTL(vm, KVM_CREATE_PIT2, &pit), -ENOENT);
+    CHECK_EQ(IOCTL(vm, KVM_IRQFD, &irqfd), -EINVAL);
+    CHECK_EQ(route_pin(vm, KVM_IRQ_ROUTING_IRQCHIP), -EINVAL);
+    CHECK_EQ(route_pin(vm, KVM_IRQ_ROUTING_MSI), 0);
+}
+
+static void machine_split(struct machine *m)
+{
+    *m = (struct machine){ .vm = create_vm(0), .ram_size = 0x10000,
+                           .ram = host_memory(0x10000) };
+    NEED(m->vm, KVM_CAP_SPLIT_IRQCHIP);
+    IOCTL(m->vm, KVM_SET_TSS_ADDR, 0xfffbd000);
+    split_limits(m->vm);
+    CHECK_EQ(set_region(m->vm, 0, 0, 0, m->ram_size, m->ram), 0);
+    machine_add_vcpu(m);
+    machine_real_mode(m, wait_and_tell, sizeof(wait_and_tell));
+    memcpy(m->ram + HANDLER_AT, handler, sizeof(handler));
+    set_vector(m, LEVEL_VECTOR);
+    set_vector(m, PIC_VECTOR);
+    CHECK_EQ(set_msr(m->vcpu, MSR_APIC_BASE, X2APIC_BASE | 1 << 8), 1);
+    CHECK_EQ(set_msr(m->vcpu, MSR_X2APIC_SVR, SVR_ENABLE), 1);
+}
+
+/* I/O APIC and PICs are user space's: it learns of ends, and injects what PICs send. */
+static void split_irqchip(void)
+{
+    struct kvm_irq_level line = { .irq = 5, .level = 1 };
+    struct kvm_interrupt interrupt = { .irq = PIC_VECTOR };
+    struct machine m;
+    bool is_window;
+
+    machine_split(&m);
+    CHECK_EQ(IOCTL(m.vm, KVM_IRQ_LINE, &line), 0);
+    machine_run_to(&m, KVM_EXIT_IOAPIC_EOI);
+    CHECK_EQ(m.run->eoi.vector, LEVEL_VECTOR);
+    machine_run_to(&m, KVM_EXIT_IO);
+    CHECK_EQ(m.run->io.port, 0x10);
+    CHECK_EQ(m.ram[COUNTER_AT], 1);
+    machine_run_to(&m, KVM_EXIT_IO);
+    CHECK_EQ(m.run->io.port, 0x11);
+    CHECK_EQ(m.run->ready_for_interrupt_injection, 0);
+    m.run->request_interrupt_window = 1;
+    CHECK_EQ(machine_run(&m), 0);
+    is_window = m.run->exit_reason == KVM_EXIT_IRQ_WINDOW_OPEN;
+    CHECK(is_window && m.run->ready_for_interrupt_injection);
+    CHECK_EQ(IOCTL(m.vcpu, KVM_INTERRUPT, &interrupt), 0);
+    CHECK_EQ(IOCTL(m.vcpu, KVM_INTERRUPT, &interrupt), -EEXIST);
+    m.run->request_interrupt_window = 0;
+    machine_run_to(&m, KVM_EXIT_IO);
+    CHECK_EQ(m.run->io.port, 0x12);
+    CHECK_EQ(m.ram[COUNTER_AT], 2);
+}
+
 /* jmp $; and hlt; jmp back to it */
 static const uint8_t spin[] = { 0xeb, 0xfe }, sleep_for_ever[] = { 0xf4, 0xeb, 0xfd };
 
@@ -135,6 +231,7 @@ static void cancelled_threads(void)
 }
 
 static const struct test_case cases[] = {
+    { "split irqchip", split_irqchip },
     { "threads cancelled in KVM_RUN", cancelled_threads },
     { "vCPU ids beyond 8 bits", ids_beyond_8_bits },
 };

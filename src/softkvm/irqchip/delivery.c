@@ -44,7 +44,7 @@ static bool match_logical(const struct lapic *lapic, uint32_t dest)
     return ldr >> 4 == dest >> 4 && (ldr & dest & 0xf);
 }
 
-static bool match(const struct lapic *lapic, const struct apic_message *message)
+bool apic_matches(const struct lapic *lapic, const struct apic_message *message)
 {
     uint32_t dest = message->dest;
 
@@ -140,7 +140,7 @@ static struct lapic *lowest_priority(struct irqchip *chip, const struct apic_mes
     for (unsigned n = 0; n < count; n++) {
         struct lapic *lapic = chip->lapics[span.first + (chip->lowest_turn + n) % count];
 
-        if (!lapic_enabled(lapic) || !match(lapic, message))
+        if (!lapic_enabled(lapic) || !apic_matches(lapic, message))
             continue;
         if (!best || lapic->regs[REG_PPR] < best->regs[REG_PPR])
             best = lapic;
@@ -161,7 +161,7 @@ int apic_deliver(struct irqchip *chip, const struct apic_message *message)
     }
     span = candidates(chip, message);
     for (unsigned n = span.first; n < span.end; n++) {
-        if (!lapic_hw_enabled(chip->lapics[n]) || !match(chip->lapics[n], message))
+        if (!lapic_hw_enabled(chip->lapics[n]) || !apic_matches(chip->lapics[n], message))
             continue;
         if (reached < 0)
             reached = 0;

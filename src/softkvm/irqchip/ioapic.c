@@ -88,7 +88,7 @@ void ioapic_eoi(struct irqchip *chip, uint8_t vector, bool level)
 {
     struct ioapic *ioapic = &chip->ioapic;
 
-    if (!chip->present)
+    if (!chip->present || chip->split)
         return;
     for (unsigned pin = 0; pin < IOAPIC_PINS; pin++) {
         if ((ioapic->redir[pin] & REDIR_VECTOR) != vector)

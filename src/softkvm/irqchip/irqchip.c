@@ -54,6 +54,38 @@ int irqchip_create(struct irqchip *chip)
     return ret;
 }
 
+int irqchip_create_split(struct irqchip *chip, uint64_t reserved_gsis)
+{
+    int ret = -EEXIST;
+
+    if (reserved_gsis > MAX_ROUTES)
+        return -EINVAL;
+    pthread_mutex_lock(&chip->lock);
+    if (!chip->present) {
+        ret = routing_set_empty(chip);
+        chip->present = chip->split = ret == 0;
+        chip->reserved_gsis = reserved_gsis;
+    }
+    pthread_mutex_unlock(&chip->lock);
+    return ret;
+}
+
+bool irqchip_is_split(struct irqchip *chip)
+{
+    bool split;
+
+    pthread_mutex_lock(&chip->lock);
+    split = chip->split;
+    pthread_mutex_unlock(&chip->lock);
+    return split;
+}
+
+/* PICs and I/O APIC are here. */
+static bool has_pics(const struct irqchip *chip)
+{
+    return chip->present && !chip->split;
+}
+
 bool irqchip_present(struct irqchip *chip)
 {
     bool present;
@@ -70,7 +102,7 @@ static int create_pit(struct irqchip *chip, uint32_t config)
 
     if (chip->pit)
         return -EEXIST;
-    if (!chip->present)
+    if (!has_pics(chip))
         return -ENOENT;
     ret = timers_reserve(chip);
     if (ret)
@@ -144,7 +176,7 @@ int irqchip_get_state(struct irqchip *chip, struct kvm_irqchip *state)
     int ret = 0;
 
     pthread_mutex_lock(&chip->lock);
-    if (!chip->present)
+    if (!has_pics(chip))
         ret = -ENXIO;
     else if (state->chip_id == KVM_IRQCHIP_IOAPIC)
         ioapic_get_state(chip, &state->chip.ioapic);
@@ -161,7 +193,7 @@ int irqchip_set_state(struct irqchip *chip, const struct kvm_irqchip *state)
     int ret = 0;
 
     pthread_mutex_lock(&chip->lock);
-    if (!chip->present)
+    if (!has_pics(chip))
         ret = -ENXIO;
     else if (state->chip_id == KVM_IRQCHIP_IOAPIC)
         ioapic_set_state(chip, &state->chip.ioapic);
@@ -205,7 +237,7 @@ static bool is_pic_port(uint16_t port)
 /* The devices are 8 bits wide; as in KVM, a wider access to a PIC is lost. */
 static bool pio(struct irqchip *chip, uint16_t port, uint8_t *value, unsigned size, bool write)
 {
-    if (!chip->present)
+    if (!has_pics(chip))
         return false;
     if (is_pic_port(port))
         return size == 1 ? pic_pio(chip, port, value, write) : true;
@@ -240,7 +272,7 @@ bool irqchip_mmio(struct irqchip *chip, uint64_t gpa, void *data, unsigned size,
     bool inside;
 
     pthread_mutex_lock(&chip->lock);
-    inside = chip->present && gpa - chip->ioapic.base < IOAPIC_WINDOW;
+    inside = has_pics(chip) && gpa - chip->ioapic.base < IOAPIC_WINDOW;
     if (inside && write) {
         memcpy(&value, data, bytes);
         ioapic_write(chip, gpa - chip->ioapic.base, value);

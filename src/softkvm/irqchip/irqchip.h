@@ -42,7 +42,10 @@ void irqchip_free(struct irqchip *chip);
 
 /* KVM_CREATE_IRQCHIP: PICs and I/O APIC with KVM's default routing. 0, -EEXIST, -ENOMEM. */
 int irqchip_create(struct irqchip *chip);
-bool irqchip_present(struct irqchip *chip);
+/* KVM_CAP_SPLIT_IRQCHIP: local APICs and messages only. -EEXIST, -EINVAL, -ENOMEM. */
+int irqchip_create_split(struct irqchip *chip, uint64_t reserved_gsis);
+bool irqchip_present(struct irqchip *chip);             /* of either kind */
+bool irqchip_is_split(struct irqchip *chip);
 
 /* KVM_CREATE_PIT2 (and PIT): -EEXIST, -EINVAL for flags, -ENOENT without irqchip. */
 int irqchip_create_pit(struct irqchip *chip, const struct kvm_pit_config *config);
@@ -127,6 +130,14 @@ struct lapic_pending {
     uint8_t sipi_vector;
 };
 void lapic_get_pending(struct lapic *lapic, struct lapic_pending *pending);
+
+/* Would it take an interrupt of a PIC, of user space's where the irqchip is split? */
+bool lapic_takes_extint(struct lapic *lapic);
+/*
+ * Split irqchip: the next vector that the guest ended and that an I/O APIC of user
+ * space wants to know of (KVM_EXIT_IOAPIC_EOI), or -1.
+ */
+int lapic_take_eoi(struct lapic *lapic);
 
 /* Take the interrupt (INTA cycle): its vector, or -1 when it has gone meanwhile. */
 int lapic_take_interrupt(struct lapic *lapic);

@@ -14,6 +14,7 @@ enum {
     PIC_PINS = 16,              /* both chips; 8 and up are the slave's */
     IOAPIC_PINS = KVM_IOAPIC_NUM_PINS,
     PIT_GSI = 0,
+    MAX_ROUTES = 4096,          /* KVM_CAP_IRQ_ROUTING */
     NSEC_PER_SEC = 1000000000,
     /* Linux 6.12 arch/x86/kvm/lapic.c, min_timer_period_us: a guest can't flood us. */
     MIN_PERIOD_NS = 200 * 1000,
@@ -110,6 +111,8 @@ struct irqchip {
     const struct irqchip_ops *ops;
     void *opaque;
     bool present;
+    bool split;                 /* PICs, I/O APIC and PIT are user space's */
+    unsigned reserved_gsis;     /* split: GSIs below are pins of user space's I/O APIC */
     bool resampled;             /* a line was ever held by SOURCE_RESAMPLE */
     bool x2apic_format, no_broadcast_quirk;     /* KVM_CAP_X2APIC_API */
     struct pic pic;
@@ -135,6 +138,7 @@ struct lapic {
     uint64_t base;                      /* IA32_APIC_BASE */
     uint32_t regs[LAPIC_REGS];          /* register at MMIO offset 16 * n, or MSR 0x800 + n */
     uint32_t errors;                    /* what the next write to ESR shows */
+    uint32_t ended[8];                  /* split: vectors for lapic_take_eoi() */
     struct lapic_pending signals;       /* nmi, smi, init, sipi */
     struct irq_timer timer;
     uint64_t period;                    /* of the running count, ns */
@@ -172,6 +176,12 @@ void timer_cancel(struct irqchip *chip, struct irq_timer *timer);
 
 /* routing.c */
 int routing_set_default(struct irqchip *chip);
+int routing_set_empty(struct irqchip *chip);
+/*
+ * Split: does a reserved GSI send this vector as a level, and to this APIC?  Where
+ * the vector came as one, a route that leads elsewhere by now will do.
+ */
+bool routing_reserved_vector(const struct lapic *lapic, uint8_t vector, bool came_as_level);
 void routing_free(struct routing *routing);
 int routing_set_line(struct irqchip *chip, unsigned gsi, enum irq_source source, bool level);
 /* A pin was acknowledged by the guest: tell who waits for that. */
@@ -204,9 +214,11 @@ void pit_get_state(struct pit *pit, struct kvm_pit_state2 *state);
 int pit_set_state(struct pit *pit, const struct kvm_pit_state2 *state);  /* 0, -EINVAL */
 void pit_acked(struct pit *pit);                        /* the guest took a tick */
 
-/* delivery.c: APICs reached, 0 coalesced, -1 nobody listens. */
+/* delivery.c */
+bool apic_matches(const struct lapic *lapic, const struct apic_message *message);
 /* The index of the first APIC whose vcpu_id isn't below id. */
 unsigned lapic_index(const struct irqchip *chip, uint32_t id);
+/* APICs reached, 0 coalesced, -1 nobody listens. */
 int apic_deliver(struct irqchip *chip, const struct apic_message *message);
 
 /* lapic.c */

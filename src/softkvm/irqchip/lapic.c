@@ -78,7 +78,7 @@ static int deliverable_vector(const struct lapic *lapic)
  * LINT0 passes the PIC's output on (virtual wire), and so does an APIC that is
  * switched off: its LINT0 pin is then INTR.
  */
-static bool takes_extint(const struct lapic *lapic)
+static bool extint_enabled(const struct lapic *lapic)
 {
     uint32_t lint0 = lapic->regs[REG_LVT_LINT0];
 
@@ -91,7 +91,7 @@ static bool has_interrupt(const struct lapic *lapic)
 {
     const struct irqchip *chip = lapic->chip;
 
-    return (chip->present && chip->pic.output && takes_extint(lapic)) ||
+    return (chip->present && chip->pic.output && extint_enabled(lapic)) ||
            deliverable_vector(lapic) >= 0;
 }
 
@@ -187,11 +187,45 @@ void lapic_pic_output(struct irqchip *chip, bool rising)
     for (unsigned n = 0; n < chip->lapic_count; n++) {
         struct lapic *lapic = chip->lapics[n];
 
-        if (takes_extint(lapic))
+        if (extint_enabled(lapic))
             kick(lapic);
         else if (rising)
             lapic_local(lapic, REG_LVT_LINT0);
     }
+}
+
+/* The I/O APIC is user space's: KVM_RUN ends soon, and tells. */
+static void tell_user_eoi(struct lapic *lapic, uint8_t vector)
+{
+    if (!routing_reserved_vector(lapic, vector, vector_test(lapic, REG_TMR, vector)))
+        return;
+    lapic->ended[vector / 32] |= 1u << vector % 32;
+    kick(lapic);
+}
+
+int lapic_take_eoi(struct lapic *lapic)
+{
+    int vector = -1;
+
+    pthread_mutex_lock(&lapic->chip->lock);
+    for (int n = 7; n >= 0 && vector < 0; n--) {
+        if (lapic->ended[n])
+            vector = 32 * n + 31 - __builtin_clz(lapic->ended[n]);
+    }
+    if (vector >= 0)
+        lapic->ended[vector / 32] &= ~(1u << vector % 32);
+    pthread_mutex_unlock(&lapic->chip->lock);
+    return vector;
+}
+
+bool lapic_takes_extint(struct lapic *lapic)
+{
+    bool takes;
+
+    pthread_mutex_lock(&lapic->chip->lock);
+    takes = extint_enabled(lapic);
+    pthread_mutex_unlock(&lapic->chip->lock);
+    return takes;
 }
 
 void lapic_eoi(struct lapic *lapic)
@@ -202,7 +236,10 @@ void lapic_eoi(struct lapic *lapic)
         return;
     vector_put(lapic, REG_ISR, vector, false);
     update_ppr(lapic);
-    ioapic_eoi(lapic->chip, vector, vector_test(lapic, REG_TMR, vector));
+    if (lapic->chip->split)
+        tell_user_eoi(lapic, vector);
+    else
+        ioapic_eoi(lapic->chip, vector, vector_test(lapic, REG_TMR, vector));
     lapic_update(lapic);
 }
 
@@ -268,7 +305,7 @@ int lapic_take_interrupt(struct lapic *lapic)
     int vector = -1;
 
     pthread_mutex_lock(&lapic->chip->lock);
-    if (lapic->chip->present && takes_extint(lapic))
+    if (lapic->chip->present && extint_enabled(lapic))
         vector = pic_take(lapic->chip);
     if (vector < 0) {
         vector = deliverable_vector(lapic);

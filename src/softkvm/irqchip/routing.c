@@ -12,16 +12,17 @@
 #include <string.h>
 
 enum {
-    MAX_ROUTES = 4096,          /* KVM_CAP_IRQ_ROUTING */
     CHIP_PIC = 2,               /* chips 0 and 1 are the PICs, of 8 pins each */
     MSI_LOGICAL = 1 << 2,       /* address bits */
     MSI_LEVEL = 1 << 15,        /* data bit */
 };
 
-static int add_pin(struct route *route, const struct kvm_irq_routing_irqchip *to)
+static int add_pin(const struct irqchip *chip, struct route *route, const struct kvm_irq_routing_irqchip *to)
 {
     uint32_t pins = to->irqchip < CHIP_PIC ? 8 : IOAPIC_PINS;
 
+    if (chip->split)
+        return -EINVAL;
     if (to->irqchip >= KVM_NR_IRQCHIPS || to->pin >= pins)
         return -EINVAL;
     /* One pin a chip, and a GSI is a message or a line. */
@@ -60,7 +61,7 @@ static int add_entry(struct irqchip *chip, struct route *routes,
         return -EINVAL;
     switch (entry->type) {
     case KVM_IRQ_ROUTING_IRQCHIP:
-        return add_pin(&routes[entry->gsi], &entry->u.irqchip);
+        return add_pin(chip, &routes[entry->gsi], &entry->u.irqchip);
     case KVM_IRQ_ROUTING_MSI:
         return add_msi(chip, &routes[entry->gsi], entry);
     default:
@@ -121,6 +122,11 @@ static int routing_set(struct irqchip *chip, const struct kvm_irq_routing_entry 
     return 0;
 }
 
+int routing_set_empty(struct irqchip *chip)
+{
+    return routing_set(chip, NULL, 0);
+}
+
 /* GSI n is pin n of the I/O APIC, and below 16 also that of the PICs. */
 int routing_set_default(struct irqchip *chip)
 {
@@ -150,20 +156,41 @@ void routing_free(struct routing *routing)
     routing->count = 0;
 }
 
-int msi_send(struct irqchip *chip, uint32_t address_lo, uint32_t address_hi, uint32_t data)
+static struct apic_message msi_message(const struct irqchip *chip, uint32_t address_lo,
+                                       uint32_t address_hi, uint32_t data)
 {
-    struct apic_message message = {
-        .dest = (address_lo >> 12) & 0xff,
+    return (struct apic_message){
+        .dest = ((address_lo >> 12) & 0xff) | (chip->x2apic_format ? address_hi & ~0xffu : 0),
         .vector = data & 0xff,
         .mode = (data >> 8) & 7,
         .logical = address_lo & MSI_LOGICAL,
         .level = data & MSI_LEVEL,
         .assert = true,
     };
+}
 
-    if (chip->x2apic_format)
-        message.dest |= address_hi & 0xffffff00;
+int msi_send(struct irqchip *chip, uint32_t address_lo, uint32_t address_hi, uint32_t data)
+{
+    struct apic_message message = msi_message(chip, address_lo, address_hi, data);
+
     return apic_deliver(chip, &message);
+}
+
+bool routing_reserved_vector(const struct lapic *lapic, uint8_t vector, bool came_as_level)
+{
+    const struct irqchip *chip = lapic->chip;
+
+    for (unsigned gsi = 0; gsi < chip->reserved_gsis && gsi < chip->routing.count; gsi++) {
+        const struct route *route = &chip->routing.routes[gsi];
+        struct apic_message message;
+
+        if (!route->is_msi || (route->data & 0xff) != vector || !(route->data & MSI_LEVEL))
+            continue;
+        message = msi_message(chip, route->address_lo, route->address_hi, route->data);
+        if (came_as_level || apic_matches(lapic, &message))
+            return true;
+    }
+    return false;
 }
 
 /* Results add up over the pins; pins that ignore it (-1) don't count while one takes it. */
