@@ -231,6 +231,9 @@ static int interrupt(void *object, void *arg, unsigned long value)
         return -EINVAL;
     if (vcpu->lapic && !vcpu->split_irqchip)
         return -ENXIO;
+    /* Of a split irqchip's PIC one waits; without local APIC the last one counts. */
+    if (vcpu->lapic && vcpu->interrupt >= 0)
+        return -EEXIST;
     vcpu->interrupt = args->irq;
     return 0;
 }
