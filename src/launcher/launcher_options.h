@@ -11,6 +11,8 @@
 #define LAUNCHER_STATS "stats"
 /* "fail=RULE", "pin=RULE", a line each. */
 #define LAUNCHER_HOOKS "SOFTKVM_HOOKS"
+/* Of its own: a file for --trace and --stats, by its absolute path. */
+#define LAUNCHER_TRACE_FILE "SOFTKVM_TRACE"
 #define LAUNCHER_PRELOAD "libsoftkvm-preload.so"
 
 #endif

@@ -47,6 +47,7 @@ static inline long libc_result(long ret)
 /* What the launcher passes in the environment (launcher_options.h). */
 struct preload_options {
     bool in_place, vm2, no_gmem_flags, trace, stats;
+    char trace_file[4096];      /* "": standard error */
 };
 const struct preload_options *preload_options(void);
 

@@ -3,8 +3,10 @@
 #include "descriptor.h"
 #include "kvm_names.h"
 #include "preload.h"
+#include "preload_decode.h"
 #include "soft_vcpu.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,13 +56,31 @@ static void count(unsigned long request, int ret, uint64_t ns, int exit_reason)
         __atomic_add_fetch(&exits[exit_reason], 1, __ATOMIC_RELAXED);
 }
 
+/*
+ * Opened for each line: the program may close any descriptor, and give its
+ * number to a file of its own.
+ */
+static int trace_file(void)
+{
+    const char *path = preload_options()->trace_file;
+    int fd = -1;
+
+    if (*path)
+        fd = syscall(SYS_open, path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+    return fd >= 0 ? fd : STDERR_FILENO;
+}
+
 /* In one piece, whatever other threads and processes write. */
 static void put_line(const char *line, int length, size_t room)
 {
+    int fd = trace_file();
+
     if (length > (int)room - 1)
         length = room - 1;
-    if (syscall(SYS_write, STDERR_FILENO, line, length) < 0)
-        return;                 /* nobody reads: so be it */
+    if (syscall(SYS_write, fd, line, length) < 0)
+        errno = 0;              /* nobody reads: so be it */
+    if (fd != STDERR_FILENO)
+        syscall(SYS_close, fd);
 }
 
 static const char *result_name(int ret, char *buffer, size_t size)
@@ -75,45 +95,46 @@ static const char *result_name(int ret, char *buffer, size_t size)
 }
 
 static void print_ioctl(const char *kind, int fd, unsigned long request, unsigned long arg, int ret,
-                        const char *exit_name)
+                        const struct kvm_run *run)
 {
-    const char *name = kvm_name(kvm_ioctl_names, (unsigned)request), *cap = NULL;
-    char line[256], number[32], result[32];
+    const char *name = kvm_name(kvm_ioctl_names, (unsigned)request), *exit_name = NULL;
+    char line[512], number[32], result[32], argument[160], details[120] = "";
     int length;
 
     if (!name) {
         snprintf(number, sizeof(number), "ioctl 0x%x", (unsigned)request);
         name = number;
     }
-    if ((unsigned)request == KVM_CHECK_EXTENSION)
-        cap = kvm_name(kvm_cap_names, arg);
-    length = snprintf(line, sizeof(line), "softkvm: %d %s %d %s%s%s = %s%s%s\n",
-                      (int)syscall(SYS_gettid), kind, fd, name, cap ? " " : "", cap ? cap : "",
+    decode_argument(request, arg, argument, sizeof(argument));
+    if (run) {
+        exit_name = kvm_name(kvm_exit_names, run->exit_reason);
+        decode_exit(run, details, sizeof(details));
+    }
+    length = snprintf(line, sizeof(line), "softkvm: %d %s %d %s%s = %s%s%s%s\n",
+                      (int)syscall(SYS_gettid), kind, fd, name, argument,
                       result_name(ret, result, sizeof(result)), exit_name ? " " : "",
-                      exit_name ? exit_name : "");
+                      exit_name ? exit_name : "", details);
     put_line(line, length, sizeof(line));
 }
 
 void trace_ioctl(int fd, unsigned long request, unsigned long arg, int ret, uint64_t ns)
 {
     struct descriptor *descriptor = descriptor_get(fd);
-    const char *kind = "closed", *exit_name = NULL;
-    int saved = errno, exit_reason = -1;
+    const struct kvm_run *run = NULL;
+    const char *kind = "closed";
+    int saved = errno;
 
     if (descriptor) {
         kind = descriptor_class(descriptor)->name;
-        if (request == KVM_RUN && !descriptor_inherited(descriptor) && !strcmp(kind, "vcpu")) {
-            const struct vcpu *vcpu = descriptor_object(descriptor);
-
-            exit_reason = __atomic_load_n(&vcpu->run->exit_reason, __ATOMIC_RELAXED);
-            exit_name = kvm_name(kvm_exit_names, exit_reason);
-        }
-        descriptor_put(descriptor);
+        if (request == KVM_RUN && !descriptor_inherited(descriptor) && !strcmp(kind, "vcpu"))
+            run = ((const struct vcpu *)descriptor_object(descriptor))->run;
     }
     if (preload_options()->stats)
-        count(request, ret, ns, exit_reason);
+        count(request, ret, ns, run ? (int)run->exit_reason : -1);
     if (preload_options()->trace)
-        print_ioctl(kind, fd, request, arg, ret, exit_name);
+        print_ioctl(kind, fd, request, arg, ret, run);
+    if (descriptor)
+        descriptor_put(descriptor);
     errno = saved;
 }
 

@@ -21,24 +21,27 @@
 #define MODULE "/sys/module/kvm"
 enum { MISC_MAJOR = 10, KVM_MINOR = 232 };
 
+static struct preload_options given;
+
+/* Before the program, which may change its environment and start threads. */
+static void __attribute__((constructor)) read_options(void)
+{
+    const char *words = getenv(LAUNCHER_ENVIRONMENT), *file = getenv(LAUNCHER_TRACE_FILE);
+
+    if (!words)
+        return;
+    given.in_place = strstr(words, LAUNCHER_IN_PLACE);
+    given.vm2 = strstr(words, LAUNCHER_VM2);
+    given.no_gmem_flags = strstr(words, LAUNCHER_NO_FLAGS);
+    given.trace = strstr(words, LAUNCHER_TRACE);
+    given.stats = strstr(words, LAUNCHER_STATS);
+    if (file && strlen(file) < sizeof(given.trace_file))
+        strcpy(given.trace_file, file);
+}
+
 const struct preload_options *preload_options(void)
 {
-    static struct preload_options options;
-    static int known;           /* atomic; several threads would find the same */
-
-    if (!__atomic_load_n(&known, __ATOMIC_ACQUIRE)) {
-        const char *words = getenv(LAUNCHER_ENVIRONMENT);
-
-        __atomic_store_n(&options.in_place, words && strstr(words, LAUNCHER_IN_PLACE),
-                         __ATOMIC_RELAXED);
-        __atomic_store_n(&options.vm2, words && strstr(words, LAUNCHER_VM2), __ATOMIC_RELAXED);
-        __atomic_store_n(&options.no_gmem_flags, words && strstr(words, LAUNCHER_NO_FLAGS),
-                         __ATOMIC_RELAXED);
-        __atomic_store_n(&options.trace, words && strstr(words, LAUNCHER_TRACE), __ATOMIC_RELAXED);
-        __atomic_store_n(&options.stats, words && strstr(words, LAUNCHER_STATS), __ATOMIC_RELAXED);
-        __atomic_store_n(&known, 1, __ATOMIC_RELEASE);
-    }
-    return &options;
+    return &given;
 }
 
 static const struct {

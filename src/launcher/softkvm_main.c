@@ -5,6 +5,7 @@
 #include "softkvm.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <stdarg.h>
@@ -34,8 +35,9 @@ static const char usage[] =
     "  --pin=OFFSET[+SIZE][:TRIES]\n"
     "               pin pages of every guest_memfd: so many conversions to private (all\n"
     "               without TRIES) fail with EAGAIN\n"
-    "  --trace      a line on standard error for each call\n"
-    "  --stats      what was called, how often and how long, on standard error at exit\n"
+    "  --trace[=FILE]\n"
+    "               a line for each call, on standard error or into FILE\n"
+    "  --stats      what was called, how often and how long, at exit, to the same place\n"
     "  --help       this text\n"
     "  --version    the version\n";
 
@@ -55,6 +57,7 @@ static void __attribute__((noreturn, format(printf, 2, 3))) fail(int status, con
 struct settings {
     bool in_place, vm2, no_gmem_flags, trace, stats;
     char hooks[4096];           /* LAUNCHER_HOOKS */
+    char trace_file[PATH_MAX];  /* "": standard error */
 };
 
 static bool parse_bool(const char *text)
@@ -87,6 +90,23 @@ static void add_hook(struct settings *settings, const char *option, const char *
         fail(EXIT_OURS, "too many --%s", option);
 }
 
+/* Emptied here, then only appended to: by this program and those that it starts. */
+static void set_trace(struct settings *settings, const char *path)
+{
+    int fd;
+
+    settings->trace = true;
+    settings->trace_file[0] = 0;
+    if (!path)
+        return;
+    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0)
+        fail(EXIT_OURS, "--trace=%s: %s", path, strerror(errno));
+    close(fd);
+    if (!realpath(path, settings->trace_file))
+        fail(EXIT_OURS, "--trace=%s: %s", path, strerror(errno));
+}
+
 static struct settings parse_options(int argc, char **argv)
 {
     enum {
@@ -101,7 +121,7 @@ static struct settings parse_options(int argc, char **argv)
         { "no-gmem-flags", no_argument, NULL, NO_GMEM_FLAGS },
         { "fail", required_argument, NULL, FAIL },
         { "pin", required_argument, NULL, PIN },
-        { "trace", no_argument, NULL, TRACE },
+        { "trace", optional_argument, NULL, TRACE },
         { "stats", no_argument, NULL, STATS },
         { "help", no_argument, NULL, HELP },
         { "version", no_argument, NULL, VERSION },
@@ -118,7 +138,7 @@ static struct settings parse_options(int argc, char **argv)
         case NO_GMEM_FLAGS: settings.no_gmem_flags = true; break;
         case FAIL: add_hook(&settings, "fail", optarg, softkvm_fail); break;
         case PIN: add_hook(&settings, "pin", optarg, softkvm_pin_new); break;
-        case TRACE: settings.trace = true; break;
+        case TRACE: set_trace(&settings, optarg); break;
         case STATS: settings.stats = true; break;
         case VERSION: puts("softkvm " CLOISTER_VERSION); exit(EXIT_SUCCESS);
         case 'h':
@@ -178,7 +198,8 @@ static void set_environment(const struct settings *settings, const char *preload
              settings->no_gmem_flags ? LAUNCHER_NO_FLAGS : "",
              settings->trace ? LAUNCHER_TRACE : "", settings->stats ? LAUNCHER_STATS : "");
     if (setenv("LD_PRELOAD", list, 1) || setenv(LAUNCHER_ENVIRONMENT, words, 1) ||
-        setenv(LAUNCHER_HOOKS, settings->hooks, 1))
+        setenv(LAUNCHER_HOOKS, settings->hooks, 1) ||
+        setenv(LAUNCHER_TRACE_FILE, settings->trace_file, 1))
         fail(EXIT_OURS, "%s", strerror(errno));
 }
 

@@ -184,12 +184,37 @@ def status_and_arguments():
 def trace():
     _, err = probe('device', '--trace')
     for expected in ('system [0-9]+ KVM_GET_API_VERSION = 12',
-                     'KVM_CHECK_EXTENSION KVM_CAP_USER_MEMORY = 1', 'KVM_CREATE_VM = [0-9]+',
+                     'KVM_CHECK_EXTENSION KVM_CAP_USER_MEMORY = 1', 'KVM_CREATE_VM 0 = [0-9]+',
                      'open [0-9]+ = '):
         assert re.search(expected, err), f'{expected} is not in: {err}'
     _, err = run('--trace', PROBE, 'run')
     assert re.search('vcpu [0-9]+ KVM_RUN = 0 KVM_EXIT_HLT', err), err
     assert re.search('vm [0-9]+ ioctl 0x[0-9a-f]+ = -ENOTTY', err), err
+
+
+@case
+def trace_into_a_file():
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / 'trace'
+        path.write_text('of old\n')
+        out, err = run(f'--trace={path}', 'sh', '-c', f'cd /; {PROBE} run; {PROBE} guest_memfd')
+        assert not out and not err, err
+        lines = path.read_text()
+        for expected in ('^softkvm: [0-9]+ open', 'KVM_CREATE_VM 0 = ', 'KVM_RUN = 0 KVM_EXIT_HLT',
+                         'REGION slot 0 at 0xffff0000-0xffffffff from 0x[0-9a-f]+ = 0',
+                         'KVM_CREATE_GUEST_MEMFD size 0x4000 mmap init-shared = [0-9]+'):
+            assert re.search(expected, lines, re.M), f'{expected} is not in: {lines}'
+        assert 'of old' not in lines
+        _, err = run(f'--trace={folder}/no/such', 'true', status=125)
+        assert 'No such file' in err and err.count('\n') == 1, err
+        kvm_program('memory', f'--trace={path}')
+        lines = path.read_text()
+        for expected in ('KVM_SET_MEMORY_ATTRIBUTES at 0x[0-9a-f]+-0x[0-9a-f]+ to private = 0',
+                         'KVM_EXIT_MEMORY_FAULT wants (private|shared) 0x', 'guest_memfd [0-9]+ . 0x',
+                         'bad address'):
+            assert re.search(expected, lines), f'{expected} is not in the trace'
+        kvm_program('run', f'--trace={path}')
+        assert re.search('KVM_EXIT_IO out 0x[0-9a-f]+ size [124]', path.read_text())
 
 
 @case
