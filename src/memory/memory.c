@@ -232,17 +232,27 @@ static void copy_words(void *to, const void *from, size_t size)
     const char *f = from;
 
     while (size) {
-        bool word = size >= 8 && is_aligned((uintptr_t)t | (uintptr_t)f, 8);
+        uintptr_t at = (uintptr_t)t | (uintptr_t)f;
+        size_t n = 1;
 
-        if (word) {
+        if (size >= 8 && is_aligned(at, 8)) {
+            n = 8;
             __atomic_store_n((uint64_t *)t, __atomic_load_n((const uint64_t *)f, __ATOMIC_RELAXED),
+                             __ATOMIC_RELAXED);
+        } else if (size >= 4 && is_aligned(at, 4)) {
+            n = 4;
+            __atomic_store_n((uint32_t *)t, __atomic_load_n((const uint32_t *)f, __ATOMIC_RELAXED),
+                             __ATOMIC_RELAXED);
+        } else if (size >= 2 && is_aligned(at, 2)) {
+            n = 2;
+            __atomic_store_n((uint16_t *)t, __atomic_load_n((const uint16_t *)f, __ATOMIC_RELAXED),
                              __ATOMIC_RELAXED);
         } else {
             __atomic_store_n(t, __atomic_load_n(f, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
         }
-        t += word ? 8 : 1;
-        f += word ? 8 : 1;
-        size -= word ? 8 : 1;
+        t += n;
+        f += n;
+        size -= n;
     }
 }
 
