@@ -2,8 +2,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # files.sh OUTDIR - a guest made of stock parts: OUTDIR/vmlinuz is the kernel of
 # Debian's cloud images, unmodified, out of its package (nothing is installed);
-# OUTDIR/initrd.gz is Debian's static busybox with the init beside this script.
+# OUTDIR/initrd.gz is Debian's static busybox with the init beside this script and
+# that kernel's virtio modules, which the guest's command `modules` loads.
 set -eu
+
+# In the order in which they can be loaded.
+modules="virtio/virtio_ring virtio/virtio virtio/virtio_pci_modern_dev
+	virtio/virtio_pci_legacy_dev virtio/virtio_pci block/virtio_blk char/hw_random/virtio-rng
+	char/virtio_console virtio/virtio_mem"
 
 here=$(dirname "$(realpath "$0")")
 out=$1
@@ -30,7 +36,14 @@ kernel() {
 	rm -rf "$out/deb"
 	mkdir -p "$out/deb"
 	(cd "$out/deb" && apt-get download -qq "$package" 2> /dev/null)
-	dpkg-deb --fsys-tarfile "$out"/deb/*.deb | tar -x -C "$out/deb" --wildcards './boot/vmlinuz-*'
+	dpkg-deb --fsys-tarfile "$out"/deb/*.deb | tar -x -C "$out/deb" --wildcards \
+		'./boot/vmlinuz-*' $(printf './lib/modules/*/kernel/drivers/%s.ko ' $modules)
+	rm -rf "$out/modules"
+	mkdir -p "$out/modules"
+	for module in $modules; do
+		cp "$out"/deb/lib/modules/*/kernel/drivers/"$module".ko "$out/modules"
+		basename "$module" >> "$out/modules/order"
+	done
 	cp "$out"/deb/boot/vmlinuz-* "$out/vmlinuz.new"
 	mv "$out/vmlinuz.new" "$out/vmlinuz"
 	rm -rf "$out/deb"
@@ -39,15 +52,18 @@ kernel() {
 initrd() {
 	root=$out/initrd
 	rm -rf "$root"
-	mkdir -p "$root/bin" "$root/proc" "$root/sys" "$root/dev"
+	mkdir -p "$root/bin" "$root/proc" "$root/sys" "$root/dev" "$root/mnt" "$root/lib"
+	cp -r "$out/modules" "$root/lib/modules"
+	cp "$here/modules" "$root/bin/modules"
 	cp /bin/busybox "$root/bin/busybox"
 	cp "$here/init" "$root/init"
-	chmod 755 "$root/init" "$root/bin/busybox"
+	chmod 755 "$root/init" "$root/bin/busybox" "$root/bin/modules"
 	(cd "$root" && find . | LC_ALL=C sort |
 		cpio --quiet -o -H newc -R 0:0 --reproducible | gzip -n) > "$out/initrd.new"
 	mv "$out/initrd.new" "$out/initrd.gz"
 	rm -rf "$root"
 }
 
-[ -s "$out/vmlinuz" ] || kernel
-[ "$out/initrd.gz" -nt "$here/init" ] || initrd
+[ -s "$out/vmlinuz" ] && [ -s "$out/modules/order" ] || kernel
+[ "$out/initrd.gz" -nt "$here/init" ] && [ "$out/initrd.gz" -nt "$here/modules" ] &&
+	[ "$out/initrd.gz" -nt "$out/modules/order" ] || initrd
