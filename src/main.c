@@ -7,10 +7,12 @@
 #include "accel.h"
 #include "chardev.h"
 #include "config.h"
+#include "disk.h"
 #include "error.h"
 #include "machine.h"
 #include "process.h"
 #include "trace.h"
+#include "virtio_devices.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,6 +150,46 @@ static bool make_chardevs(const struct machine_config *cfg, struct machine *m, G
     return connect_serials(cfg, m, error) && make_monitors(cfg, m, error);
 }
 
+/* --- Disks and devices --- */
+
+static bool make_drive(struct machine *m, const char *option, GError **error)
+{
+    const char *disk = NULL;
+    g_autofree char *device = NULL;
+
+    if (!disk_add_drive(option, &disk, error))
+        return false;
+    device = disk ? g_strdup_printf("virtio-blk-pci,drive=%s", disk) : NULL;
+    return !device || machine_add_device(m, device, error);
+}
+
+static bool make_devices(const struct machine_config *cfg, struct machine *m, GError **error)
+{
+    for (guint i = 0; i < cfg->blockdevs->len; i++) {
+        const char *option = g_ptr_array_index(cfg->blockdevs, i);
+
+        if (!disk_add_option(option, error)) {
+            g_prefix_error(error, "-blockdev: ");
+            return false;
+        }
+    }
+    for (guint i = 0; i < cfg->drives->len; i++) {
+        if (!make_drive(m, g_ptr_array_index(cfg->drives, i), error)) {
+            g_prefix_error(error, "-drive: ");
+            return false;
+        }
+    }
+    for (guint i = 0; i < cfg->devices->len; i++) {
+        const char *option = g_ptr_array_index(cfg->devices, i);
+
+        if (!machine_add_device(m, option, error)) {
+            g_prefix_error(error, "-device %s: ", option);
+            return false;
+        }
+    }
+    return true;
+}
+
 /* --- Running --- */
 
 static void end_by_signal(void *opaque)
@@ -167,7 +209,7 @@ static bool run_machine(const struct machine_config *cfg, GError **error)
     bool ok;
 
     ok = make_objects(cfg, error) && make_machine(cfg, &m, &reason, error) &&
-         make_chardevs(cfg, m, error);
+         make_chardevs(cfg, m, error) && make_devices(cfg, m, error);
     if (ok) {
         signals_watch(end_by_signal, m);
         /* Only now: what fails before says one line, its own. */
@@ -177,6 +219,7 @@ static bool run_machine(const struct machine_config *cfg, GError **error)
     }
     monitor_free_all();
     machine_free(m);
+    disk_free_all();
     chardev_free_all();
     object_delete_all();
     return ok;
@@ -219,6 +262,7 @@ int main(int argc, char **argv)
     int status = EXIT_SUCCESS;
 
     memory_register_backends();
+    virtio_register_devices();
     config_init(&cfg);
     if (!run(argc, argv, &cfg, &status, &error)) {
         fprintf(stderr, "cloister: %s\n", error->message);

@@ -154,6 +154,12 @@ void acpi_pm_power_button(struct acpi_pm *pm)
     update(pm);
 }
 
+void acpi_pm_raise_gpe(struct acpi_pm *pm, unsigned event)
+{
+    pm->gpe0_status |= 1ull << event;
+    update(pm);
+}
+
 void acpi_pm_reset(struct acpi_pm *pm)
 {
     pm->status = pm->enable = pm->control = 0;

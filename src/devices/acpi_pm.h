@@ -27,5 +27,7 @@ void acpi_pm_free(struct acpi_pm *pm);
 void acpi_pm_reset(struct acpi_pm *pm);         /* machine lock held */
 /* The button is pressed and let go.  Machine lock held. */
 void acpi_pm_power_button(struct acpi_pm *pm);
+/* General-purpose event 0 to 63: the DSDT's \_GPE._Lxx or _Exx. Machine lock held. */
+void acpi_pm_raise_gpe(struct acpi_pm *pm, unsigned event);
 
 #endif

@@ -24,6 +24,8 @@ struct pci_bus {
     uint32_t address;
     uint8_t reset_control;
     struct pci_function *functions[256];
+    struct pci_wires wires;
+    unsigned asserted[PCI_INTX_LINES];  /* how many functions pull a line */
 };
 
 void pci_set16(uint8_t *config, unsigned offset, uint16_t value)
@@ -50,10 +52,60 @@ static uint32_t config_read(struct pci_bus *pci, unsigned bus_number, unsigned d
     uint32_t value = UINT32_MAX;
 
     if (f && offset + size <= PCI_CONFIG_SIZE) {
+        if (f->reading)
+            f->reading(f, offset, size);
         value = 0;
         memcpy(&value, f->config + offset, size);
     }
     return value;
+}
+
+/* --- INTx: lines that several functions share --- */
+
+static unsigned intx_line(const struct pci_function *f)
+{
+    return pci_gsi(f->devfn >> 3, 1) - pci_gsi(0, 1);
+}
+
+/* What the pin does, after the command register's say. */
+static bool intx_asserted(const struct pci_function *f)
+{
+    return (pci_get16(f->config, PCI_STATUS) & PCI_STATUS_INTERRUPT) &&
+           !(pci_get16(f->config, PCI_COMMAND) & PCI_COMMAND_INTX_OFF);
+}
+
+static void update_intx(struct pci_function *f, bool before)
+{
+    struct pci_bus *pci = f->pci;
+    unsigned line = intx_line(f);
+    bool now = intx_asserted(f);
+
+    if (now == before)
+        return;
+    pci->asserted[line] += now ? 1 : -1u;
+    irq_set(&pci->wires.intx[line], pci->asserted[line] != 0);
+}
+
+void pci_set_intx(struct pci_function *f, bool level)
+{
+    bool before = intx_asserted(f);
+    uint16_t status = pci_get16(f->config, PCI_STATUS);
+
+    if (!f->pci)
+        return;
+    pci_set16(f->config, PCI_STATUS,
+              level ? status | PCI_STATUS_INTERRUPT : status & ~PCI_STATUS_INTERRUPT);
+    update_intx(f, before);
+}
+
+/* --- Configuration --- */
+
+/* After any change of config: what follows from it. */
+static void config_changed(struct pci_function *f, bool intx_before)
+{
+    update_intx(f, intx_before);
+    pci_bars_update(f);
+    pci_msix_update(f);
 }
 
 static void config_write(struct pci_bus *pci, unsigned bus_number, unsigned devfn,
@@ -61,14 +113,18 @@ static void config_write(struct pci_bus *pci, unsigned bus_number, unsigned devf
 {
     struct pci_function *f = bus_number == 0 ? pci->functions[devfn] : NULL;
 
+    bool intx_before;
+
     if (!f || offset + size > PCI_CONFIG_SIZE)
         return;
+    intx_before = intx_asserted(f);
     for (unsigned i = offset; i < offset + size; i++, value >>= 8) {
         uint8_t mask = f->writable[i];
 
         f->config[i] = (f->config[i] & ~mask) | (value & mask);
         f->config[i] &= ~(value & f->clearable[i]);
     }
+    config_changed(f, intx_before);
     if (f->written)
         f->written(f, offset, size);
 }
@@ -146,8 +202,48 @@ bool pci_add(struct pci_bus *pci, struct pci_function *function)
     if (pci->functions[function->devfn])
         return false;
     memcpy(function->initial, function->config, PCI_CONFIG_SIZE);
+    function->pci = pci;
     pci->functions[function->devfn] = function;
+    pci_msix_reset(function);
     return true;
+}
+
+static void reset_function(struct pci_function *f)
+{
+    pci_set_intx(f, false);
+    pci_bars_unmap(f);
+    memcpy(f->config, f->initial, PCI_CONFIG_SIZE);
+    pci_msix_reset(f);
+}
+
+void pci_remove(struct pci_function *function)
+{
+    if (!function->pci)
+        return;
+    reset_function(function);
+    function->pci->functions[function->devfn] = NULL;
+    function->pci = NULL;
+}
+
+struct pci_function *pci_find(struct pci_bus *pci, unsigned devfn)
+{
+    return devfn < G_N_ELEMENTS(pci->functions) ? pci->functions[devfn] : NULL;
+}
+
+struct bus *pci_io_bus(struct pci_bus *pci)
+{
+    return pci->bus;
+}
+
+void pci_send_msi(struct pci_bus *pci, uint64_t address, uint32_t data)
+{
+    if (pci->wires.msi)
+        pci->wires.msi(pci->wires.opaque, address, data);
+}
+
+void pci_bus_wire(struct pci_bus *pci, const struct pci_wires *wires)
+{
+    pci->wires = *wires;
 }
 
 void pci_bus_reset(struct pci_bus *pci)
@@ -159,7 +255,7 @@ void pci_bus_reset(struct pci_bus *pci)
 
         if (!f)
             continue;
-        memcpy(f->config, f->initial, PCI_CONFIG_SIZE);
+        reset_function(f);
         if (f->written)
             f->written(f, 0, PCI_CONFIG_SIZE);
     }

@@ -10,6 +10,7 @@
 #include "aml.h"
 #include "layout.h"
 #include "pci.h"
+#include "pci_hotplug.h"
 #include "rtc.h"
 
 #include <string.h>
@@ -125,6 +126,94 @@ static void add_isa_bridge(GByteArray *out, const struct acpi_board *board)
     aml_close(out, bridge);
 }
 
+/* --- PCI hot-plug: src/devices/pci_hotplug.h has the registers --- */
+
+enum { SLOT_FIRST = 1, SLOT_LAST = 30, NOTIFY_CHECK = 1, NOTIFY_EJECT = 3 };
+
+static void slot_name(char name[8], unsigned slot)
+{
+    g_snprintf(name, 8, "S%02X", slot);
+}
+
+/* A slot that can be ejected: its bit goes to the register. */
+static void add_slot(GByteArray *out, unsigned slot)
+{
+    aml_block device, method;
+    char name[8];
+
+    slot_name(name, slot);
+    device = aml_device(out, name);
+    aml_name(out, "_SUN");
+    aml_integer(out, slot);
+    aml_name(out, "_ADR");
+    aml_integer(out, slot << 16);
+    method = aml_method(out, "_EJ0", 1);
+    aml_store(out);
+    aml_integer(out, 1u << slot);
+    aml_name_string(out, "PHEJ");
+    aml_close(out, method);
+    aml_close(out, device);
+}
+
+/* HPNT (slots, value): notify each of them. */
+static void add_notify_method(GByteArray *out)
+{
+    aml_block method = aml_method(out, "HPNT", 2), branch;
+    char name[8];
+
+    for (unsigned slot = SLOT_FIRST; slot <= SLOT_LAST; slot++) {
+        branch = aml_if_argument_bits(out, 0, 1u << slot);
+        slot_name(name, slot);
+        aml_notify(out);
+        aml_name_string(out, name);
+        aml_argument(out, 1);
+        aml_close(out, branch);
+    }
+    aml_close(out, method);
+}
+
+/* HPEV (): what the event's handler calls. */
+static void add_event_method(GByteArray *out)
+{
+    static const struct {
+        const char *field;
+        unsigned value;
+    } causes[] = { { "PHUP", NOTIFY_CHECK }, { "PHDN", NOTIFY_EJECT } };
+    aml_block method = aml_method(out, "HPEV", 0);
+
+    for (size_t i = 0; i < G_N_ELEMENTS(causes); i++) {
+        aml_name_string(out, "HPNT");
+        aml_name_string(out, causes[i].field);
+        aml_integer(out, causes[i].value);
+    }
+    aml_close(out, method);
+}
+
+static void add_hotplug(GByteArray *out)
+{
+    static const char *const fields[] = { "PHUP", "PHDN", "PHEJ" };
+
+    aml_ports(out, "PHPR", PCI_HOTPLUG_BASE, PCI_HOTPLUG_SIZE);
+    aml_fields32(out, "PHPR", fields, G_N_ELEMENTS(fields));
+    for (unsigned slot = SLOT_FIRST; slot <= SLOT_LAST; slot++)
+        add_slot(out, slot);
+    add_notify_method(out);
+    add_event_method(out);
+}
+
+/* \_GPE._E01, an edge: the status bit is cleared before the handler looks. */
+static void add_events(GByteArray *out)
+{
+    aml_block scope = aml_scope(out, "\\_GPE"), method;
+    char name[8];
+
+    g_snprintf(name, sizeof(name), "_E%02X", PCI_HOTPLUG_GPE);
+    method = aml_method(out, name, 0);
+    aml_name_path(out, "\\_SB", "PCI0", "HPEV");
+    aml_close(out, method);
+    aml_close(out, scope);
+}
+
 static void add_host_bridge(GByteArray *out, const struct acpi_board *board)
 {
     aml_block bridge = aml_device(out, "PCI0"), resources;
@@ -142,9 +231,13 @@ static void add_host_bridge(GByteArray *out, const struct acpi_board *board)
     aml_window_io(out, 0x0000, 0x0cf7);
     aml_window_io(out, 0x0d00, 0xffff);
     aml_window_memory32(out, LAYOUT_PCI_WINDOW, LAYOUT_PCI_WINDOW_LAST);
+    if (board->pci_window64_size)
+        aml_window_memory64(out, board->pci_window64,
+                            board->pci_window64 + board->pci_window64_size - 1);
     aml_close_resources(out, resources);
     add_interrupt_routing(out);
     add_isa_bridge(out, board);
+    add_hotplug(out);
     aml_close(out, bridge);
 }
 
@@ -157,6 +250,7 @@ static void add_reserved(GByteArray *out, const struct acpi_board *board)
     resources = aml_resources(out);
     aml_memory32_fixed(out, board->ecam, LAYOUT_ECAM_SIZE);
     aml_io(out, ACPI_PM_BASE, ACPI_PM_SIZE);
+    aml_io(out, PCI_HOTPLUG_BASE, PCI_HOTPLUG_SIZE);
     aml_close_resources(out, resources);
     aml_close(out, device);
 }
@@ -201,6 +295,7 @@ static guint add_dsdt(GByteArray *out, const struct acpi_board *board)
     add_reserved(out, board);
     add_cpus(out, board);
     aml_close(out, scope);
+    add_events(out);
     finish_table(out, start);
     return start;
 }

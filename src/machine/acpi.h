@@ -10,6 +10,7 @@ struct acpi_board {
     unsigned cpus;              /* APIC ids 0 to cpus - 1 */
     unsigned serials;           /* COM1 to COMn */
     uint64_t ecam;
+    uint64_t pci_window64, pci_window64_size;   /* size 0: none */
 };
 
 /* Guest-physical addresses within what acpi_build() made for gpa. */

@@ -5,15 +5,18 @@
 #include <string.h>
 
 enum {
-    OP_ZERO = 0x00, OP_ONE = 0x01, OP_NAME = 0x08, OP_BYTE = 0x0a, OP_WORD = 0x0b,
+    PREFIX_MULTI_NAME = 0x2f, OP_ZERO = 0x00, OP_ONE = 0x01, OP_NAME = 0x08, OP_BYTE = 0x0a, OP_WORD = 0x0b,
     OP_DWORD = 0x0c, OP_STRING = 0x0d, OP_QWORD = 0x0e, OP_SCOPE = 0x10, OP_BUFFER = 0x11,
-    OP_PACKAGE = 0x12, OP_EXTENDED = 0x5b, OP_EXTENDED_DEVICE = 0x82,
+    OP_PACKAGE = 0x12, OP_METHOD = 0x14, OP_ARG0 = 0x68, OP_STORE = 0x70,
+    OP_AND = 0x7b, OP_NOTIFY = 0x86, OP_IF = 0xa0, OP_EXTENDED = 0x5b,
+    OP_EXTENDED_REGION = 0x80, OP_EXTENDED_FIELD = 0x81, OP_EXTENDED_DEVICE = 0x82,
+    REGION_PORTS = 1, FIELD_DWORD_WRITE_ZEROS = 0x43,
 
     RES_IRQ_NO_FLAGS = 0x22, RES_IO = 0x47, RES_END = 0x79, RES_MEMORY32_FIXED = 0x86,
-    RES_DWORD_SPACE = 0x87, RES_WORD_SPACE = 0x88,
+    RES_DWORD_SPACE = 0x87, RES_WORD_SPACE = 0x88, RES_QWORD_SPACE = 0x8a,
     SPACE_MEMORY = 0, SPACE_IO = 1, SPACE_BUS = 2,
     SPACE_FIXED = 0x0c,         /* both bounds are fixed, decoded positively */
-    SPACE_READ_WRITE = 1, SPACE_ENTIRE_RANGE = 3,
+    SPACE_READ_WRITE = 1, SPACE_ENTIRE_RANGE = 3, SPACE_PREFETCHABLE = 3 << 1,
 };
 
 void put8(GByteArray *out, uint8_t value)
@@ -50,6 +53,16 @@ void aml_name_string(GByteArray *out, const char *name)
     length = strlen(name);
     for (size_t i = 0; i < 4; i++)
         put8(out, i < length ? name[i] : '_');
+}
+
+void aml_name_path(GByteArray *out, const char *first, const char *second, const char *third)
+{
+    put8(out, '\\');
+    put8(out, PREFIX_MULTI_NAME);
+    put8(out, 3);
+    aml_name_string(out, first + 1);
+    aml_name_string(out, second);
+    aml_name_string(out, third);
 }
 
 void aml_integer(GByteArray *out, uint64_t value)
@@ -123,6 +136,71 @@ aml_block aml_package(GByteArray *out, uint8_t elements)
     put8(out, OP_PACKAGE);
     block = out->len;
     put8(out, elements);
+    return block;
+}
+
+aml_block aml_method(GByteArray *out, const char *name, uint8_t arguments)
+{
+    aml_block block;
+
+    put8(out, OP_METHOD);
+    block = out->len;
+    aml_name_string(out, name);
+    put8(out, arguments);
+    return block;
+}
+
+void aml_ports(GByteArray *out, const char *name, uint16_t base, uint8_t size)
+{
+    put8(out, OP_EXTENDED);
+    put8(out, OP_EXTENDED_REGION);
+    aml_name_string(out, name);
+    put8(out, REGION_PORTS);
+    aml_integer(out, base);
+    aml_integer(out, size);
+}
+
+void aml_fields32(GByteArray *out, const char *region, const char *const *names, unsigned count)
+{
+    aml_block block;
+
+    put8(out, OP_EXTENDED);
+    put8(out, OP_EXTENDED_FIELD);
+    block = out->len;
+    aml_name_string(out, region);
+    put8(out, FIELD_DWORD_WRITE_ZEROS);
+    for (unsigned i = 0; i < count; i++) {
+        aml_name_string(out, names[i]);
+        put8(out, 32);          /* bits, as a PkgLength of one byte */
+    }
+    aml_close(out, block);
+}
+
+void aml_argument(GByteArray *out, unsigned n)
+{
+    put8(out, OP_ARG0 + n);
+}
+
+void aml_store(GByteArray *out)
+{
+    put8(out, OP_STORE);
+}
+
+void aml_notify(GByteArray *out)
+{
+    put8(out, OP_NOTIFY);
+}
+
+aml_block aml_if_argument_bits(GByteArray *out, unsigned n, uint32_t mask)
+{
+    aml_block block;
+
+    put8(out, OP_IF);
+    block = out->len;
+    put8(out, OP_AND);
+    aml_argument(out, n);
+    aml_integer(out, mask);
+    put8(out, 0);               /* the result goes nowhere else */
     return block;
 }
 
@@ -239,4 +317,18 @@ void aml_window_memory32(GByteArray *out, uint32_t first, uint32_t last)
     put32(out, last);
     put32(out, 0);
     put32(out, last - first + 1);
+}
+
+void aml_window_memory64(GByteArray *out, uint64_t first, uint64_t last)
+{
+    put8(out, RES_QWORD_SPACE);
+    put16(out, 43);
+    put8(out, SPACE_MEMORY);
+    put8(out, SPACE_FIXED);
+    put8(out, SPACE_READ_WRITE | SPACE_PREFETCHABLE);
+    put64(out, 0);
+    put64(out, first);
+    put64(out, last);
+    put64(out, 0);
+    put64(out, last - first + 1);
 }

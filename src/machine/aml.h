@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Writing ACPI Machine Language (ACPI 6.4, chapter 20): as much of it as a static
- * description of a board needs.  Everything is appended to a byte array; blocks with
+ * Writing ACPI Machine Language (ACPI 6.4, chapter 20): as much of it as the
+ * description of a board and its few methods need.  Everything is appended to a byte array; blocks with
  * a length are opened and closed around what they contain.
  */
 #ifndef MACHINE_AML_H
@@ -18,6 +18,8 @@ void put64(GByteArray *out, uint64_t value);
 
 /* A name segment: up to 4 characters, padded with '_'; a leading '\' is kept. */
 void aml_name_string(GByteArray *out, const char *name);
+/* Three of them, the first from the root: "\\_SB.PCI0.HPEV". */
+void aml_name_path(GByteArray *out, const char *first, const char *second, const char *third);
 void aml_integer(GByteArray *out, uint64_t value);
 /* "PNP0A03" as the compressed integer that _HID takes, or a string where it isn't of that form. */
 void aml_hardware_id(GByteArray *out, const char *id);
@@ -33,6 +35,21 @@ aml_block aml_device(GByteArray *out, const char *name);
 aml_block aml_package(GByteArray *out, uint8_t elements);
 void aml_close(GByteArray *out, aml_block block);
 
+/* A method that isn't serialized. arguments: up to 7. */
+aml_block aml_method(GByteArray *out, const char *name, uint8_t arguments);
+/* A range of I/O ports, and 32-bit fields one after another in it. */
+void aml_ports(GByteArray *out, const char *name, uint16_t base, uint8_t size);
+void aml_fields32(GByteArray *out, const char *region, const char *const *names, unsigned count);
+
+/*
+ * Statements; the caller appends what they work on: name strings, integers, arguments.
+ */
+void aml_argument(GByteArray *out, unsigned n);
+void aml_store(GByteArray *out);                /* then what, then where */
+void aml_notify(GByteArray *out);               /* then the object, then the value */
+/* If (argument n & mask) ... up to aml_close(). */
+aml_block aml_if_argument_bits(GByteArray *out, unsigned n, uint32_t mask);
+
 /* Resource templates: aml_resources() ... aml_close_resources(), as the object of _CRS. */
 aml_block aml_resources(GByteArray *out);
 void aml_close_resources(GByteArray *out, aml_block block);
@@ -43,5 +60,6 @@ void aml_memory32_fixed(GByteArray *out, uint32_t base, uint32_t size);
 void aml_window_bus(GByteArray *out, uint16_t first, uint16_t last);
 void aml_window_io(GByteArray *out, uint16_t first, uint16_t last);
 void aml_window_memory32(GByteArray *out, uint32_t first, uint32_t last);
+void aml_window_memory64(GByteArray *out, uint64_t first, uint64_t last);      /* prefetchable */
 
 #endif

@@ -60,6 +60,9 @@ struct machine_config {
     GPtrArray *accels;          /* of char *: kvm, soft; empty: whatever can do it */
     GPtrArray *objects;         /* of char *: option strings */
     GPtrArray *chardevs;        /* of char * */
+    GPtrArray *drives;          /* of char *: -drive */
+    GPtrArray *blockdevs;       /* of char *: -blockdev */
+    GPtrArray *devices;         /* of char *: -device */
     GPtrArray *serials;         /* of char *: legacy forms */
     GPtrArray *monitors;        /* of struct monitor_option * */
     GPtrArray *traces;          /* of char *: patterns */

@@ -46,6 +46,31 @@ static inline uint64_t layout_low_ram(uint64_t ram_size)
     return LAYOUT_LOW_RAM_SPLIT;
 }
 
+/* Where RAM above 4 GiB ends; 4 GiB: there is none. */
+static inline uint64_t layout_high_end(uint64_t ram_size)
+{
+    return LAYOUT_HIGH_RAM + ram_size - layout_low_ram(ram_size);
+}
+
+/*
+ * The window for 64-bit BARs: 32 GiB (QEMU's pci-hole64-size) above all RAM, from a
+ * boundary of its own size on, or what the processor's addresses leave of it; 0: nothing.
+ */
+#define LAYOUT_PCI_WINDOW64_SIZE (32 * GIB)
+
+static inline uint64_t layout_pci_window64(uint64_t ram_size, unsigned address_bits,
+                                           uint64_t *size)
+{
+    uint64_t top = 1ULL << (address_bits < 52 ? address_bits : 52);
+    uint64_t end = layout_high_end(ram_size);
+    uint64_t start = (end + LAYOUT_PCI_WINDOW64_SIZE - 1) & ~(LAYOUT_PCI_WINDOW64_SIZE - 1);
+
+    *size = start < top ? LAYOUT_PCI_WINDOW64_SIZE : 0;
+    if (start + *size > top)
+        *size = top - start;
+    return start;
+}
+
 static inline uint64_t layout_acpi(uint64_t ram_size)
 {
     return layout_low_ram(ram_size) - LAYOUT_ACPI_SIZE;

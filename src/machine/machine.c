@@ -190,9 +190,22 @@ static void guest_reset(void *opaque)
     machine_request(opaque, REQUEST_RESET);
 }
 
+static void device_deleted(void *opaque, const char *id, const char *path)
+{
+    struct json_object *data = json_object_new_object();
+
+    if (id)
+        json_object_object_add(data, "device", json_object_new_string(id));
+    json_object_object_add(data, "path", json_object_new_string(path));
+    monitor_event("DEVICE_DELETED", data);
+}
+
 static bool make_board(struct machine *m, GError **error)
 {
     struct power_ops power = { .shutdown = guest_shutdown, .reset = guest_reset, .opaque = m };
+    const struct device_host host = {
+        .mem = m->mem, .protected = m->protected, .deleted = device_deleted, .opaque = m,
+    };
     int ret = irqchip_state_save(m->vm, &m->irqchip_power_on);
 
     if (ret < 0) {
@@ -204,17 +217,20 @@ static bool make_board(struct machine *m, GError **error)
         error_set(error, "-machine: two devices of the board claim the same address");
         return false;
     }
+    m->devices = q35_make_devices(m->board, &host);
     return true;
 }
 
 bool machine_load(struct machine *m, GError **error)
 {
-    const struct acpi_board board = {
+    struct acpi_board board = {
         .cpus = m->nr_cpus, .serials = m->cfg->serials->len, .ecam = LAYOUT_ECAM,
     };
     struct boot_entry entry;
     int ret;
 
+    board.pci_window64 = layout_pci_window64(m->ram_size, kvm_vm_address_bits(m->vm),
+                                             &board.pci_window64_size);
     if (m->boot) {
         if (!boot_load(m->boot, m->mem, m->ram_size, &board, &entry, error))
             return false;
@@ -290,6 +306,11 @@ void machine_free(struct machine *m)
 bool machine_connect_serial(struct machine *m, unsigned index, struct chardev *chr, GError **error)
 {
     return q35_connect_serial(m->board, index, chr, error);
+}
+
+bool machine_add_device(struct machine *m, const char *option, GError **error)
+{
+    return device_add_option(m->devices, option, false, error);
 }
 
 const struct monitor_vm *machine_monitor_vm(struct machine *m)

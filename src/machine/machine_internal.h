@@ -40,6 +40,7 @@ struct machine {
     bool protected;             /* all RAM is made private before the guest runs */
     struct boot *boot;          /* NULL: nothing to boot */
     struct q35 *board;
+    struct devices *devices;    /* the board's */
     struct irqchip_state *irqchip_power_on;
     struct machine_cpu cpus[MACHINE_MAX_CPUS];
     unsigned nr_cpus;

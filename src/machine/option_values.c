@@ -3,6 +3,7 @@
 #include "options.h"
 
 #include "chardev.h"
+#include "device.h"
 #include "error.h"
 #include "kvm_uapi.h"
 #include "range.h"
@@ -423,6 +424,30 @@ OPTION_SETTER(option_set_chardev)
         cfg->print = chardev_help();
     else
         g_ptr_array_add(cfg->chardevs, g_strdup(value));
+    return true;
+}
+
+OPTION_SETTER(option_set_device)
+{
+    g_auto(GStrv) words = g_strsplit(value, ",", 3);
+
+    if (words[0] && strcmp(words[0], "help") == 0)
+        cfg->print = device_help(NULL);
+    else if (words[0] && words[1] && strcmp(words[1], "help") == 0 && device_type_find(words[0]))
+        cfg->print = device_help(words[0]);
+    g_ptr_array_add(cfg->devices, g_strdup(value));
+    return true;
+}
+
+OPTION_SETTER(option_set_drive)
+{
+    g_ptr_array_add(cfg->drives, g_strdup(value));
+    return true;
+}
+
+OPTION_SETTER(option_set_blockdev)
+{
+    g_ptr_array_add(cfg->blockdevs, g_strdup(value));
     return true;
 }
 

@@ -35,6 +35,12 @@ static const struct option_row option_rows[] = {
     { "chardev", OPTION_CALL, "BACKEND,id=ID[,PROP=VALUE,...]",
       "a byte stream: stdio, socket, file, null, pty; -chardev help lists properties",
       .set = option_set_chardev },
+    { "drive", OPTION_CALL, "file=FILE,format=raw,if=none|virtio[,id=ID][,readonly=on|off]",
+      "a disk image; if=virtio also makes the disk", .set = option_set_drive },
+    { "blockdev", OPTION_CALL, "driver=file|raw,node-name=NAME[,PROP=VALUE,...]",
+      "a disk image in QEMU's newer spelling, JSON too", .set = option_set_blockdev },
+    { "device", OPTION_CALL, "TYPE[,id=ID][,bus=BUS][,PROP=VALUE,...]",
+      "add a device; -device help lists types", .set = option_set_device },
     { "serial", OPTION_CALL, "DEV",
       "where the next serial port goes: stdio, unix:PATH, tcp:HOST:PORT, file:PATH, null, "
       "chardev:ID, none; mon: before it adds the monitor", .set = option_set_serial },
@@ -75,12 +81,9 @@ static const struct option_row option_rows[] = {
 
     { "bios", OPTION_REFUSED, "FILE", "firmware can't be run yet: boot with -kernel" },
     { "pflash", OPTION_REFUSED, "FILE", "firmware can't be run yet: boot with -kernel" },
-    { "device", OPTION_REFUSED, "DRIVER,...",
-      "no devices can be added yet: the board has serial ports (-serial), RTC and PCI host" },
-    { "drive", OPTION_REFUSED, "...", "there are no disks yet: use -initrd" },
-    { "hda", OPTION_REFUSED, "FILE", "there are no disks yet: use -initrd" },
-    { "cdrom", OPTION_REFUSED, "FILE", "there are no disks yet: use -initrd" },
-    { "blockdev", OPTION_REFUSED, "...", "there are no disks yet: use -initrd" },
+    { "hda", OPTION_REFUSED, "FILE", "there are no IDE disks: -drive file=FILE,format=raw,if=virtio" },
+    { "cdrom", OPTION_REFUSED, "FILE",
+      "there are no CD drives: -drive file=FILE,format=raw,if=virtio,readonly=on" },
     { "netdev", OPTION_REFUSED, "...", "there are no network cards yet: leave it out" },
     { "gdb", OPTION_REFUSED, "DEV", "the gdb stub is not there yet: use the monitor" },
     { "s", OPTION_REFUSED, NULL, "the gdb stub is not there yet: use the monitor" },
@@ -150,7 +153,7 @@ static bool parse_one(int argc, char **argv, int *i, struct machine_config *cfg,
     const struct option_row *row;
 
     if (text[0] != '-' || !text[1]) {
-        error_set(error, "'%s': disk images are not there yet: boot with -kernel", text);
+        error_set(error, "'%s': what this file is has to be said: -kernel, or -drive file=...,format=raw,if=virtio", text);
         return false;
     }
     row = find_row(text[1] == '-' ? text + 2 : text + 1);
@@ -268,6 +271,9 @@ void config_init(struct machine_config *cfg)
     cfg->soft.fails = g_ptr_array_new_with_free_func(g_free);
     cfg->objects = g_ptr_array_new_with_free_func(g_free);
     cfg->chardevs = g_ptr_array_new_with_free_func(g_free);
+    cfg->drives = g_ptr_array_new_with_free_func(g_free);
+    cfg->blockdevs = g_ptr_array_new_with_free_func(g_free);
+    cfg->devices = g_ptr_array_new_with_free_func(g_free);
     cfg->serials = g_ptr_array_new_with_free_func(g_free);
     cfg->traces = g_ptr_array_new_with_free_func(g_free);
     cfg->monitors = g_ptr_array_new_with_free_func(monitor_option_free);
@@ -284,8 +290,8 @@ void config_clear(struct machine_config *cfg)
         m->debug, m->kernel, m->initrd, m->append, cfg->soft.pin,
     };
     GPtrArray *lists[] = {
-        cfg->accels, cfg->soft.fails, cfg->objects, cfg->chardevs, cfg->serials, cfg->traces,
-        cfg->monitors,
+        cfg->accels, cfg->soft.fails, cfg->objects, cfg->chardevs, cfg->drives, cfg->blockdevs,
+        cfg->devices, cfg->serials, cfg->traces, cfg->monitors,
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(strings); i++)

@@ -11,7 +11,7 @@
 #include "config.h"
 #include "i8042.h"
 #include "layout.h"
-#include "pci.h"
+#include "pci_device.h"
 #include "rtc.h"
 #include "serial.h"
 
@@ -28,6 +28,8 @@ struct q35 {
     struct i8042 *kbc;
     struct pci_bus *pci;
     struct pci_function host_bridge, isa_bridge;
+    struct pci_hotplug *hotplug;
+    struct devices *devices;
     /* Interrupt lines: who drives which, and which of them do. */
     unsigned nr_sources;
     uint8_t source_gsi[MAX_SOURCES];
@@ -59,6 +61,26 @@ static struct irq new_line(struct q35 *board, unsigned gsi)
     g_assert(source < MAX_SOURCES && gsi < NR_GSIS);
     board->source_gsi[source] = gsi;
     return (struct irq){ .set = set_line, .opaque = board, .line = source };
+}
+
+static void send_msi(void *opaque, uint64_t address, uint32_t data)
+{
+    struct q35 *board = opaque;
+    struct kvm_msi msi = {
+        .address_lo = (uint32_t)address, .address_hi = address >> 32, .data = data,
+    };
+
+    /* A message to nowhere is the guest's own doing. */
+    kvm_vm_ioctl(board->vm, KVM_SIGNAL_MSI, &msi);
+}
+
+static void wire_pci(struct q35 *board)
+{
+    struct pci_wires wires = { .msi = send_msi, .opaque = board };
+
+    for (unsigned i = 0; i < PCI_INTX_LINES; i++)
+        wires.intx[i] = new_line(board, pci_gsi(0, 1) + i);
+    pci_bus_wire(board->pci, &wires);
 }
 
 /* --- PCI functions that are part of the board --- */
@@ -121,6 +143,14 @@ bool q35_connect_serial(struct q35 *board, unsigned index, struct chardev *chr, 
     return serial_connect(board->serials[index], chr, error);
 }
 
+static void ejected(void *opaque, unsigned slot)
+{
+    struct q35 *board = opaque;
+
+    if (board->devices)
+        pci_device_eject(board->devices, slot);
+}
+
 struct q35 *q35_new(struct kvm_vm *vm, const struct power_ops *power, unsigned nr_serials)
 {
     struct q35 *board = g_new0(struct q35, 1);
@@ -134,19 +164,34 @@ struct q35 *q35_new(struct kvm_vm *vm, const struct power_ops *power, unsigned n
     board->pm = acpi_pm_new(board->bus, &sci, power);
     board->rtc = rtc_new(board->bus, &rtc);
     board->kbc = i8042_new(board->bus, power);
-    if (!board->pci || !board->pm || !board->rtc || !board->kbc ||
+    board->hotplug = pci_hotplug_new(board->bus, board->pm, ejected, board);
+    if (!board->pci || !board->pm || !board->rtc || !board->kbc || !board->hotplug ||
         !add_serials(board, nr_serials)) {
         q35_free(board);
         return NULL;
     }
+    wire_pci(board);
     add_pci_functions(board);
     return board;
+}
+
+struct devices *q35_make_devices(struct q35 *board, const struct device_host *host)
+{
+    struct device_host full = *host;
+
+    full.bus = board->bus;
+    full.pci = board->pci;
+    full.hotplug = board->hotplug;
+    board->devices = devices_new(&full);
+    return board->devices;
 }
 
 void q35_free(struct q35 *board)
 {
     if (!board)
         return;
+    devices_free(board->devices);
+    pci_hotplug_free(board->hotplug);
     for (size_t i = 0; i < G_N_ELEMENTS(board->serials); i++)
         serial_free(board->serials[i]);
     i8042_free(board->kbc);
@@ -172,7 +217,10 @@ void q35_reset(struct q35 *board)
     i8042_reset(board->kbc);
     rtc_reset(board->rtc);
     acpi_pm_reset(board->pm);
+    if (board->devices)
+        devices_reset(board->devices);
     pci_bus_reset(board->pci);
+    pci_hotplug_reset(board->hotplug);
     bus_unlock(board->bus);
 }
 

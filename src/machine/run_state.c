@@ -52,6 +52,8 @@ static void stop_in(struct machine *m, enum run_state state)
     bool was_running = m->state == STATE_RUNNING;
 
     run_state_park_all(m);
+    /* What is stopped looks the same however often one looks: requests end first. */
+    devices_pause(m->devices);
     set_state(m, state);
     if (was_running)
         monitor_event("STOP", NULL);
@@ -71,6 +73,7 @@ bool run_state_start(struct machine *m, GError **error)
     }
     set_state(m, STATE_RUNNING);
     monitor_event("RESUME", NULL);
+    devices_resume(m->devices);
     resume_all(m);
     return true;
 }
@@ -129,16 +132,19 @@ static void reset(struct machine *m, bool guest, const char *reason)
     run_state_park_all(m);
     /* What a vCPU asked for on its way to being parked was before the reset. */
     __atomic_store_n(&m->requests, 0, __ATOMIC_RELEASE);
+    devices_pause(m->devices);
     if (!rebuild(m, &error)) {
         fprintf(stderr, "cloister: system_reset: %s\n", error->message);
         stop_in(m, STATE_INTERNAL_ERROR);
         return;
     }
     emit_cause("RESET", guest, reason);
-    if (was_running)
+    if (was_running) {
+        devices_resume(m->devices);
         resume_all(m);
-    else
+    } else {
         set_state(m, STATE_PRELAUNCH);
+    }
 }
 
 static void panicked(struct machine *m)
@@ -232,5 +238,6 @@ void run_state_init(struct machine *m)
         .opaque = m, .memory = m->mem, .kvm = m->vm, .status = vm_status, .stop = vm_stop,
         .cont = vm_cont, .reset = vm_reset, .powerdown = vm_powerdown, .quit = vm_quit,
         .cpu_count = vm_cpu_count, .cpu = vm_cpu, .name = m->cfg->name, .uuid = m->cfg->uuid,
+        .devices = m->devices,
     };
 }

@@ -7,8 +7,8 @@
 #include <string.h>
 
 const struct command *const command_tables[] = {
-    commands_monitor, commands_machine, commands_cpu, commands_attributes,
-    commands_memory, commands_object, NULL,
+    commands_monitor, commands_machine, commands_cpu, commands_attributes, commands_memory,
+    commands_object, commands_device, NULL,
 };
 
 /* --- Lookup --- */

@@ -32,7 +32,7 @@ struct command {
 /* The tables of the files, in the order of help; each ends with an empty row. */
 extern const struct command *const command_tables[];
 extern const struct command commands_monitor[], commands_machine[], commands_cpu[],
-    commands_attributes[], commands_memory[], commands_object[];
+    commands_attributes[], commands_memory[], commands_object[], commands_device[];
 
 const struct command *command_find_qmp(const char *name);
 /* name: one word, or "info" and one. */

@@ -25,6 +25,9 @@ static const struct schema_type type_panic_action = SCHEMA_ENUM_OF("pause", "pow
 static const struct schema_type type_panic_data = SCHEMA_OBJECT_OF(
     { "action", &type_panic_action });
 
+static const struct schema_type type_deleted_data = SCHEMA_OBJECT_OF(
+    { "device", &schema_str, true }, { "path", &schema_str });
+
 const struct event_type event_types[] = {
     { "SHUTDOWN", &type_cause_data },
     { "RESET", &type_cause_data },
@@ -32,6 +35,7 @@ const struct event_type event_types[] = {
     { "RESUME" },
     { "POWERDOWN" },
     { "GUEST_PANICKED", &type_panic_data },
+    { "DEVICE_DELETED", &type_deleted_data },
     { NULL },
 };
 

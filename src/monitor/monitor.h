@@ -19,10 +19,13 @@
  * to it.  Called on the main thread without locks.  Commands that change the
  * run state emit their events through monitor_event() before they return.
  */
+struct devices;                 /* device.h */
+
 struct monitor_vm {
     void *opaque;
     struct memory *memory;
     struct kvm_vm *kvm;
+    struct devices *devices;
     const char *(*status)(void *opaque);        /* QEMU's RunState: "running", "paused", ... */
     void (*stop)(void *opaque);
     bool (*cont)(void *opaque, GError **error);

@@ -215,22 +215,30 @@ bool object_add_json(struct json_object *args, GError **error)
     return object_add(names[0], names[1], (struct member *)members->data, members->len, error);
 }
 
-static bool object_add_json_text(const char *text, GError **error)
+struct json_object *json_parse_text(const char *text, GError **error)
 {
     struct json_tokener *tok = json_tokener_new();
-    struct json_object *args;
-    bool ok = false;
+    struct json_object *value;
 
     json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-    args = strlen(text) < INT32_MAX ? json_tokener_parse_ex(tok, text, (int)strlen(text) + 1)
-                                    : NULL;
-    if (!args || json_tokener_get_error(tok) != json_tokener_success)
+    value = strlen(text) < INT32_MAX ? json_tokener_parse_ex(tok, text, (int)strlen(text) + 1)
+                                     : NULL;
+    if (!value || json_tokener_get_error(tok) != json_tokener_success) {
         error_set(error, "JSON parse error: %s",
                   json_tokener_error_desc(json_tokener_get_error(tok)));
-    else
-        ok = object_add_json(args, error);
-    json_object_put(args);
+        json_object_put(value);
+        value = NULL;
+    }
     json_tokener_free(tok);
+    return value;
+}
+
+static bool object_add_json_text(const char *text, GError **error)
+{
+    struct json_object *args = json_parse_text(text, error);
+    bool ok = args && object_add_json(args, error);
+
+    json_object_put(args);
     return ok;
 }
 

@@ -94,6 +94,8 @@ GPtrArray *option_parse(const char *text, const char *first_key, GError **error)
 /* Set one property of a struct described by a table, from text. *found false: no such property. */
 bool property_set_text(const struct property *table, void *base, const char *name,
                        const char *value, bool *found, GError **error);
+/* A JSON text, whole; a new reference, NULL with the error set. */
+struct json_object *json_parse_text(const char *text, GError **error);
 bool size_parse(const char *text, uint64_t *ret);       /* "512M", "1.5G", "0x1000" */
 
 #endif

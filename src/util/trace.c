@@ -25,6 +25,9 @@ static const struct {
                                       "a device asked for a private page, or for no RAM at all" },
     [TRACE_RUNSTATE_SET] = { "runstate_set", "running, paused, shutdown, ..." },
     [TRACE_SYSTEM_RESET] = { "system_reset", "the machine starts again, and why" },
+    [TRACE_VIRTIO_DMA_REFUSED] = { "virtio_dma_refused",
+                                   "a request's buffer is private, or no RAM" },
+    [TRACE_VIRTIO_BROKEN] = { "virtio_broken", "a ring can't be used: the device needs a reset" },
     [TRACE_BOOT_LOAD] = { "boot_load", "what was loaded into guest memory, and where" },
 };
 

@@ -184,6 +184,27 @@ CASES = [
      "-qmp: Failed to bind"),
     ("-kernel {guest} -qmp unix:{}/q,server=on,wait=off -pidfile {}/p -m 1E", "-m: "),
     ("-kernel {}/missing -qmp unix:{}/q,server=on,wait=off -pidfile {}/p", "-kernel: "),
+    ("-kernel {guest} -device nosuch", "'nosuch' is not a valid device model name"),
+    ("-kernel {guest} -device virtio-rng-pci,id=a -device virtio-rng-pci,id=a",
+     "-device virtio-rng-pci,id=a: Duplicate ID 'a' for device"),
+    ("-kernel {guest} -device virtio-rng-pci,vectors=1000", "doesn't take value '1000'"),
+    ("-kernel {guest} -device virtio-rng-pci,addr=0", "PCI: slot 0 function 0 not available"),
+    ("-kernel {guest} -device virtio-rng-pci,addr=2.1", "PCI: slot 2 function 1 not available"),
+    ("-kernel {guest} -device " + "{" * 5000, "JSON parse error"),
+    ("-kernel {guest} -drive file={}/missing,format=raw,if=virtio", "Could not open '{}/missing'"),
+    ("-kernel {guest} -drive file={}/text,format=raw,if=virtio", "is not a multiple of 512"),
+    ("-kernel {guest} -drive file={}/directory,format=raw,if=virtio", "Could not open"),
+    ("-kernel {guest} -drive file={}/fifo,format=raw,if=virtio", "neither a file nor"),
+    ("-kernel {guest} -drive file={}/bzimage,if=virtio", "format=raw"),
+    ("-kernel {guest} -drive file={}/bzimage,format=raw", "does not support if=ide: if=virtio"),
+    ("-kernel {guest} -drive file={}/bzimage,format=raw,if=none", "id=ID"),
+    ("-kernel {guest} -drive file={}/bzimage,format=raw,if=none,id=a -drive "
+     "file={}/bzimage,format=raw,if=none,id=b", "Failed to get \"write\" lock"),
+    ("-kernel {guest} -drive file={}/bzimage,format=raw,if=none,id=a -device "
+     "virtio-blk-pci,drive=a -device virtio-blk-pci,drive=a", "Drive 'a' is already in use"),
+    ("-kernel {guest} -blockdev driver=file,filename={}/bzimage", "'node-name' must be specified"),
+    ("-kernel {guest} -blockdev driver=file,node-name=a,filename={}/bzimage,x=1",
+     "Parameter 'x' is unexpected"),
     ("-daemonize -display none -kernel {}/missing", "-kernel: "),
 ]
 

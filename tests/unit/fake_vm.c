@@ -2,6 +2,7 @@
 #include "fake_vm.h"
 
 #include "attributes.h"
+#include "device.h"
 
 #include <errno.h>
 #include <string.h>
@@ -252,19 +253,35 @@ static const struct object_type fake_type = {
     .properties = (const struct property *const[]){ fake_properties, NULL },
 };
 
+static const struct kvm_driver driver = { .name = "soft", .description = "a fake" };
+static struct kvm_vm kvm = { .driver = &driver, .regime = KVM_ATTRIBUTES_GUEST_MEMFD };
+
+/* --- Devices: a bus with a bridge, and nothing that a user added --- */
+
+static struct pci_function bridge = { .name = "bridge", .devfn = 0 };
+
+static struct devices *fake_devices(void)
+{
+    static const struct power_ops power;
+    struct device_host host = { .bus = bus_new() };
+
+    host.pci = pci_bus_new(host.bus, 0xb0000000, &power);
+    pci_add(host.pci, &bridge);
+    return devices_new(&host);
+}
+
+struct monitor_vm fake_vm = {
+    .kvm = &kvm, .status = fake_status, .stop = fake_stop, .cont = fake_cont,
+    .reset = fake_system_reset, .powerdown = fake_powerdown, .quit = fake_quit,
+    .cpu_count = fake_cpu_count, .cpu = fake_cpu, .name = "vm one",
+};
+
 void fake_vm_reset(void)
 {
+    if (!fake_vm.devices)
+        fake_vm.devices = fake_devices();
     object_type_register(&fake_type);
     object_delete_all();
     running = true;
     g_free(fake_vm_take_log());
 }
-
-static const struct kvm_driver driver = { .name = "soft", .description = "a fake" };
-static struct kvm_vm kvm = { .driver = &driver, .regime = KVM_ATTRIBUTES_GUEST_MEMFD };
-
-const struct monitor_vm fake_vm = {
-    .kvm = &kvm, .status = fake_status, .stop = fake_stop, .cont = fake_cont,
-    .reset = fake_system_reset, .powerdown = fake_powerdown, .quit = fake_quit,
-    .cpu_count = fake_cpu_count, .cpu = fake_cpu, .name = "vm one",
-};

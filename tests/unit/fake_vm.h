@@ -8,7 +8,7 @@
 
 #include "monitor.h"
 
-extern const struct monitor_vm fake_vm;
+extern struct monitor_vm fake_vm;
 
 /* What has been asked of it: "stop cont reset". Cleared by reading. */
 char *fake_vm_take_log(void);

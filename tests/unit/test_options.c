@@ -62,7 +62,7 @@ static const struct {
     { "-vga std", "-vga: 'std' is not there: none" },
     { "-net user", "-net: 'user' is not there: none" },
     { "-bios x", "-bios: firmware" },
-    { "-device virtio-net-pci", "-device: " },
+    { "-hda disk.img", "-hda: " },
     { "-gdb tcp::1", "-gdb: " },
     { "-gdb", "-gdb: the gdb stub" },
     { "-s", "-s: the gdb stub" },

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The list of virtio devices; apart from them, so that tests link those that they need. */
+#include "virtio_devices.h"
+
+void virtio_register_devices(void)
+{
+    device_type_register(&virtio_blk_type);
+    device_type_register(&virtio_rng_type);
+}

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""devices.py --binary CLOISTER --files FOLDER CASE...: a stock kernel and its devices.
+
+FOLDER has vmlinuz and initrd.gz (make guest-files); status 77 where something lacks.
+"""
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "..", "tools"))
+
+from cloister_vm import Vm, VmError, protected          # noqa: E402
+
+EXIT_SKIP = 77
+TIMEOUT = 240 * int(os.environ.get("TEST_SLOWER", "1"))
+MIB = 1 << 20
+
+
+class Guest(Vm):
+    """A shell on the console of a guest with devices."""
+
+    def __init__(self, setting, *arguments, memory=("-m", "256M")):
+        super().__init__(setting.binary, [
+            "-accel", "soft", *memory, "-kernel", os.path.join(setting.files, "vmlinuz"),
+            "-initrd", os.path.join(setting.files, "initrd.gz"),
+            "-append", "console=ttyS0 panic=-1", *arguments])
+        self.commands = 0
+
+    def prompt(self):
+        self.wait_for(r"^guest# ", TIMEOUT)
+
+    def run(self, command):
+        """What a command printed; it has to succeed."""
+        self.commands += 1
+        start = len(self.console)
+        # Not mixed with the kernel's own lines, as far as that can be had.
+        self.type(f"({command}) > /tmp-out 2>&1; echo; echo end-{self.commands}-$?; cat /tmp-out;"
+                  f" echo all-{self.commands}-\n")
+        status = self.wait_for(rf"^end-{self.commands}-(\d+)\n", TIMEOUT, start)
+        end = self.wait_for(rf"^all-{self.commands}-\n", TIMEOUT, status.end())
+        text = self.console[status.end():end.start()]
+        if status.group(1) != "0":
+            raise VmError(f"in the guest: {command}: status {status.group(1)}\n{text}")
+        return text
+
+    def event(self, name, device):
+        deadline = time.monotonic() + TIMEOUT
+        while time.monotonic() < deadline:
+            self.qmp.command("query-status")
+            if any(e["event"] == name and e["data"].get("device") == device
+                   for e in self.qmp.events):
+                return
+            self.pump(0.1)
+        raise VmError(f"no {name} of {device} within {TIMEOUT} s")
+
+    def dma(self, device):
+        return next(d for d in self.qmp.command("x-query-dma") if d["path"].endswith("/" + device))
+
+    def power_off(self):
+        self.type("poweroff -f\n")
+        status = self.wait_end(TIMEOUT)
+        if status:
+            raise VmError(f"cloister ended with status {status}: {self.errors()}")
+
+
+def expect(condition, what):
+    if not condition:
+        raise VmError(what)
+
+
+def tool(name):
+    found = shutil.which(name, path=os.environ.get("PATH", "") + ":/sbin:/usr/sbin")
+    if not found:
+        print(f"skipped: lacks {name}")
+        sys.exit(EXIT_SKIP)
+    return found
+
+
+def image(folder, name, size):
+    path = os.path.join(folder, name)
+    with open(path, "wb") as file:
+        file.truncate(size)
+    return path
+
+
+def disk(setting, folder):
+    """An ext4 image is mounted, written, and read back by the host; a read-only one isn't written."""
+    mkfs, debugfs = tool("mkfs.ext4"), tool("debugfs")
+    root, readonly = image(folder, "root.img", 16 * MIB), image(folder, "ro.img", MIB)
+    subprocess.run([mkfs, "-q", "-F", root], check=True, timeout=60)
+    with Guest(setting, "-drive", f"file={root},format=raw,if=none,id=d0",
+               "-device", "virtio-blk-pci,drive=d0,id=b0,serial=abc",
+               "-blockdev", f"driver=file,filename={readonly},node-name=d1,read-only=on",
+               "-device", "virtio-blk-pci,drive=d1",
+               "-device", "virtio-rng-pci,id=r0,vectors=0") as vm:
+        vm.prompt()
+        vm.run("modules")
+        expect(vm.run("cat /sys/block/vda/serial; echo").strip() == "abc", "GET_ID")
+        expect(vm.run("head -c 1000 /dev/hwrng | wc -c").strip() == "1000", "no random numbers")
+        vm.run("mount -t ext4 /dev/vda /mnt && seq 1 200000 > /mnt/numbers && sync")
+        vm.run("echo 3 > /proc/sys/vm/drop_caches; seq 1 200000 | cmp - /mnt/numbers")
+        vm.run("rm /mnt/numbers && fstrim /mnt && seq 1 9 > /mnt/small && umount /mnt")
+        expect("1" in vm.run("cat /sys/block/vdb/ro"), "read-only")
+        vm.run("! dd if=/dev/zero of=/dev/vdb bs=512 count=1")
+        expect(vm.dma("b0")["refused-dma"] == 0, "refused accesses in an ordinary VM")
+        vm.power_off()
+    text = subprocess.run([debugfs, "-R", "cat small", root], check=True, timeout=60,
+                          capture_output=True, text=True).stdout
+    expect(text.split() == [str(n) for n in range(1, 10)], f"the host reads {text!r}")
+
+
+def hotplug(setting, folder):
+    """A disk comes and goes while the guest runs; then a reset with an unplug pending."""
+    path = image(folder, "hot.img", MIB)
+    with Guest(setting, "-device", "virtio-rng-pci,id=cold",
+               "-drive", f"file={image(folder, 'cold.img', MIB)},format=raw,if=virtio") as vm:
+        qmp = vm.qmp
+        vm.prompt()
+        vm.run("modules")
+        qmp.command("blockdev-add", **{"driver": "raw", "node-name": "hot",
+                                       "file": {"driver": "file", "filename": path}})
+        qmp.command("device_add", driver="virtio-blk-pci", id="b1", drive="hot", addr="1e")
+        vm.wait_for(r"\[vdb\]", TIMEOUT)
+        vm.run("seq 1 100000 | head -c 65536 > /dev/vdb && sync")
+        reply = qmp.execute("blockdev-del", **{"node-name": "hot"})
+        expect("in use" in reply.get("error", {}).get("desc", ""), f"blockdev-del: {reply}")
+        qmp.command("device_del", id="b1")
+        vm.event("DEVICE_DELETED", "b1")
+        vm.run("! ls /dev/vdb")
+        qmp.command("blockdev-del", **{"node-name": "hot"})
+        expect("b1" not in qmp.hmp("info pci"), "still there")
+        with open(path, "rb") as file:
+            expect(file.read(12) == b"1\n2\n3\n4\n5\n6\n", "what the guest wrote isn't in the file")
+        # Whoever asks to unplug and then resets doesn't find the device any more.
+        qmp.command("stop")
+        qmp.command("device_del", id="cold")
+        qmp.command("system_reset")
+        vm.event("DEVICE_DELETED", "cold")
+        qmp.command("quit")
+        expect(vm.wait_end(TIMEOUT) == 0, vm.errors())
+
+
+def private(setting, folder):
+    """A kernel that knows nothing of conversions: its rings are private, which is no harm."""
+    path = image(folder, "disk.img", MIB)
+    with Guest(setting, "-drive", f"file={path},format=raw,if=none,id=d0",
+               "-device", "virtio-blk-pci,drive=d0,id=b0",
+               "-d", "trace:virtio_broken", memory=protected("guest-memfd", "256M")) as vm:
+        vm.prompt()
+        vm.run("modules > /dev/null 2>&1 & sleep 2")
+        state = vm.dma("b0")
+        expect(state["refused-dma"] >= 1 and state["needs-reset"], f"the device: {state}")
+        expect(vm.run("echo $((6 * 7))").strip() == "42", "the guest doesn't go on")
+        # Its sync would wait for the disk.
+        vm.qmp.command("quit")
+        expect(vm.wait_end(TIMEOUT) == 0, "quit")
+        expect("virtio_broken virtio-blk \"b0\": a ring can't be read" in vm.errors(),
+               f"no trace: {vm.errors()}")
+
+
+CASES = {"disk": disk, "hotplug": hotplug, "private": private}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--binary", default="build/cloister")
+    parser.add_argument("--files", default="build/guest")
+    parser.add_argument("cases", nargs="+", choices=CASES)
+    arguments = parser.parse_args()
+    for name in ("vmlinuz", "initrd.gz", "modules/order"):
+        path = os.path.join(arguments.files, name)
+        if not os.path.exists(path):
+            print(f"skipped: no {path}: make guest-files")
+            return EXIT_SKIP
+    for name in arguments.cases:
+        with tempfile.TemporaryDirectory(prefix="cloister-") as folder:
+            try:
+                CASES[name](arguments, folder)
+                print(f"{name}: ok")
+            except VmError as error:
+                print(f"{name}: FAILED: {error}")
+                return 1
+    return 0
+
+
+sys.exit(main())
