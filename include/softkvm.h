@@ -13,7 +13,8 @@
  * close() at exit, but while the VM lives they must be duplicated and closed by
  * the functions below, as only those know what is behind them.  In a child of
  * fork() they fail with EIO, as KVM's do, except for the one of softkvm_open();
- * KVM's guest_memfd can be mapped in a child, this one can't.
+ * KVM's guest_memfd can be mapped in a child, this one can't; mappings that it
+ * inherited are treated as its parent's, by a thread that the child then has.
  */
 #ifndef SOFTKVM_H
 #define SOFTKVM_H

@@ -10,6 +10,7 @@
 
 #include "attr_map.h"
 #include "fork_guard.h"
+#include "gmem_children.h"
 #include "guest_memfd.h"
 #include "range.h"
 #include "soft_vm.h"
@@ -19,6 +20,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 enum { BALLAST = 4 };
 
@@ -36,6 +38,7 @@ static struct {
     pthread_mutex_t lock;
     struct mapping *mappings;   /* atomic for gmem_mapping_any() */
     int empty_fd;               /* a file without a single page */
+    uint64_t empty_inode;       /* its inode, should somebody have closed empty_fd */
     void *ballast[BALLAST];
 } registry = { .lock = PTHREAD_MUTEX_INITIALIZER, .empty_fd = -1 };
 
@@ -65,6 +68,13 @@ static void ballast_drop(void)
             munmap(registry.ballast[i], GUEST_PAGE_SIZE);
         registry.ballast[i] = NULL;
     }
+}
+
+uint64_t gmem_file_inode(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) ? 0 : st.st_ino;
 }
 
 static uint64_t min_u64(uint64_t a, uint64_t b)
@@ -145,18 +155,91 @@ static int try_convert(struct guest_memfd *gmem, uint64_t offset, uint64_t size,
     return ret;
 }
 
-int gmem_mapping_convert(struct guest_memfd *gmem, uint64_t offset, uint64_t size, bool to_private)
+/* Under registry.lock; private_pages is reserved for. */
+static int convert(struct guest_memfd *gmem, uint64_t offset, uint64_t size, bool to_private)
 {
-    int ret;
+    int ret = try_convert(gmem, offset, size, to_private);
 
-    pthread_mutex_lock(&registry.lock);
-    ret = try_convert(gmem, offset, size, to_private);
     /* To shared mostly joins mappings: with the ballast gone it may work. */
     if (ret && !to_private)
         ret = try_convert(gmem, offset, size, to_private);
     ballast_take();
+    return ret;
+}
+
+static void record(struct guest_memfd *gmem, const struct gmem_change *change)
+{
+    attr_map_set(gmem->private_pages, change->offset / GUEST_PAGE_SIZE,
+                 change->size / GUEST_PAGE_SIZE, change->to_private);
+}
+
+int gmem_mapping_convert(struct guest_memfd *gmem, uint64_t offset, uint64_t size, bool to_private)
+{
+    const struct gmem_change change = { gmem->id, offset, size, to_private };
+    int ret;
+
+    pthread_mutex_lock(&registry.lock);
+    ret = convert(gmem, offset, size, to_private);
+    if (!ret) {
+        gmem_children_tell(&change);
+        record(gmem, &change);
+    }
     pthread_mutex_unlock(&registry.lock);
     return ret;
+}
+
+static bool is_in_place(const struct mapping *m)
+{
+    return m->gmem->vm->options.gmem_in_place_conversion;
+}
+
+static bool is_inherited(const struct mapping *m)
+{
+    return m->generation != fork_generation();
+}
+
+/* Where a page can't be taken out of what a child inherited, all of it goes. gmem NULL: any. */
+static void hide_inherited(const struct guest_memfd *gmem)
+{
+    bool empty = gmem_file_inode(registry.empty_fd) == registry.empty_inode;
+
+    for (const struct mapping *m = registry.mappings; m; m = m->next) {
+        if (!is_inherited(m) || !is_in_place(m) || (gmem && m->gmem != gmem))
+            continue;
+        if (!empty || show(m, m->offset, m->offset + m->length, true))
+            mprotect((void *)m->start, m->length, PROT_NONE);
+    }
+}
+
+/* NULL: this process has none of the file that it inherited so. */
+static struct guest_memfd *inherited_file(uint64_t id)
+{
+    for (const struct mapping *m = registry.mappings; m; m = m->next) {
+        if (m->gmem->id == id && is_inherited(m))
+            return m->gmem;
+    }
+    return NULL;
+}
+
+/* In a child, on its own thread: the files' descriptors may have been closed meanwhile. */
+static void parent_changes(const struct gmem_change *change)
+{
+    struct guest_memfd *gmem;
+
+    pthread_mutex_lock(&registry.lock);
+    gmem = change ? inherited_file(change->id) : NULL;
+    if (!change) {
+        hide_inherited(NULL);
+    } else if (gmem) {
+        if (attr_map_reserve(gmem->private_pages, 1, 1) ||
+            gmem_file_inode(registry.empty_fd) != registry.empty_inode ||
+            gmem_file_inode(gmem->fd) != gmem->inode ||
+            convert(gmem, change->offset, change->size, change->to_private))
+            hide_inherited(gmem);
+        gmem_children_tell(change);
+        record(gmem, change);
+    }
+    pthread_mutex_unlock(&registry.lock);
 }
 
 /*
@@ -240,14 +323,26 @@ int gmem_mapping_remove(void *addr, size_t length)
     return ret;
 }
 
+static unsigned forking_generation;     /* under registry.lock */
+
 static void fork_prepare(void)
 {
+    bool any = false;
+
     pthread_mutex_lock(&registry.lock);
+    forking_generation = fork_generation();
+    for (const struct mapping *m = registry.mappings; m && !any; m = m->next)
+        any = is_in_place(m);
+    gmem_children_prepare(any);
 }
 
 static void fork_done(void)
 {
+    bool is_child = forking_generation != fork_generation();
+
     pthread_mutex_unlock(&registry.lock);
+    if (is_child)
+        gmem_children_watch(parent_changes);
 }
 
 static void watch_forks(void)
@@ -262,6 +357,7 @@ static int empty_file(void)
         registry.empty_fd = memfd_create("kvm-gmem-private", MFD_CLOEXEC);
     if (registry.empty_fd < 0)
         return -errno;
+    registry.empty_inode = gmem_file_inode(registry.empty_fd);
     ballast_take();
     return 0;
 }

@@ -31,10 +31,13 @@ int gmem_mapping_remove(void *addr, size_t length);
 /* Lock-free: is there any mapping? */
 bool gmem_mapping_any(void);
 
+/* 0: there is no such file any more. */
+uint64_t gmem_file_inode(int fd);
+
 /*
  * Make [offset, offset + size) of the file appear or vanish in all mappings of
- * it, where gmem->private_pages (still the old state) differs from to_private.
- * -ENOMEM (vm.max_map_count): all mappings are as they were. vm->lock held.
+ * it, those of children included, and record it in gmem->private_pages, which
+ * was reserved for.  -ENOMEM (vm.max_map_count): all is as it was. vm->lock held.
  */
 int gmem_mapping_convert(struct guest_memfd *gmem, uint64_t offset, uint64_t size,
                          bool to_private);

@@ -6,6 +6,7 @@
 #include "code_words.h"
 #include "descriptor.h"
 #include "fd.h"
+#include "fork_guard.h"
 #include "gmem_mapping.h"
 #include "gmem_pins.h"
 #include "ioctl_table.h"
@@ -229,6 +230,14 @@ static int pin_new(struct guest_memfd *gmem)
     return gmem_pins_add(&gmem->pins, pin.offset, pin.size, pin.tries);
 }
 
+/* Children count on from their parent's. */
+static uint64_t new_id(void)
+{
+    static uint32_t counter;    /* atomic */
+
+    return (uint64_t)fork_generation() << 32 | __atomic_add_fetch(&counter, 1, __ATOMIC_RELAXED);
+}
+
 /* With one reference, for the descriptor, and one of its own to the VM. */
 static struct guest_memfd *guest_memfd_new(struct vm *vm, int fd, uint64_t size, uint64_t flags)
 {
@@ -238,7 +247,9 @@ static struct guest_memfd *guest_memfd_new(struct vm *vm, int fd, uint64_t size,
         return NULL;
     *gmem = (struct guest_memfd){ .vm = vm, .size = size, .flags = flags, .refs = 1 };
     vm_get(vm);
+    gmem->id = new_id();
     gmem->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    gmem->inode = gmem_file_inode(gmem->fd);
     gmem->private_pages = attr_map_new(size / GUEST_PAGE_SIZE,
                                        !(flags & GUEST_MEMFD_FLAG_INIT_SHARED));
     if (gmem->fd < 0 || !gmem->private_pages || pin_new(gmem)) {
@@ -337,7 +348,6 @@ static int convert(struct guest_memfd *gmem, uint64_t offset, uint64_t size, boo
     vm_pause(gmem->vm);
     ret = gmem_mapping_convert(gmem, offset, size, to_private);
     if (!ret) {
-        ret = attr_map_set(gmem->private_pages, first, count, to_private);
         flush_range(gmem, offset, size);
         __atomic_add_fetch(&gmem->vm->conversions, 1, __ATOMIC_RELAXED);
     }

@@ -6,7 +6,7 @@
  * the whole file; the caller's mappings are kept in a registry so that private
  * pages can be taken out of them: there an empty file is mapped, and whoever
  * touches it gets SIGBUS (the kernel: EFAULT), as on a guest_memfd of Linux.
- * A child of fork() keeps what it inherited, unlike on Linux.
+ * Those that children of fork() inherited are treated in the same way.
  *
  * Source: Linux 6.18 virt/kvm/guest_memfd.c for behaviour, and v8 of the
  * in-place conversion series.
@@ -29,10 +29,13 @@ struct vm;
 
 struct guest_memfd {
     struct vm *vm;              /* referenced */
+    uint64_t id;                /* no other file of this process and its parents has it */
     int fd;                     /* our own descriptor of the file */
+    uint64_t inode;             /* of fd, should somebody have closed it */
     uint64_t size, flags;
     unsigned refs;              /* the caller's descriptor and mappings; atomic */
-    struct attr_map *private_pages;     /* under vm->lock, written with vCPUs paused */
+    /* Under vm->lock, written with vCPUs paused and under the registry's lock. */
+    struct attr_map *private_pages;
     struct gmem_pin *pins;              /* likewise */
     uint8_t *host;              /* whole file; made when it is bound first */
     struct code_words *code;

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { PAGE = 4096 };
@@ -625,6 +626,165 @@ static void in_place_conversion(void)
     close(sink);
 }
 
+enum { DONE = 'd', CHILD_PAGES = 4 };
+
+/* Which pages fault for this process, and whether the kernel can read the first. */
+static uint8_t look(const uint8_t *map)
+{
+    int sink = memfd_create("sink", 0);
+    uint8_t mask = 0;
+
+    for (int i = 0; i < CHILD_PAGES; i++)
+        mask |= faults(map + i * PAGE) << i;
+    if (write(sink, map, 1) < 0 && errno == EFAULT)
+        mask |= 0x80;
+    close(sink);
+    return mask;
+}
+
+/* Answers each byte with what it sees; 'f' makes it fork, and its child goes on. */
+static _Noreturn void inherit(const uint8_t *map, int in, int out)
+{
+    char command;
+
+    while (read(in, &command, 1) == 1) {
+        uint8_t mask = look(map);
+
+        if (command == 'f') {
+            pid_t pid = fork();
+            int status;
+
+            if (pid) {
+                waitpid(pid, &status, 0);
+                _exit(WEXITSTATUS(status));
+            }
+            continue;
+        }
+        if (write(out, &mask, 1) != 1)
+            break;
+    }
+    _exit(0);
+}
+
+static int ask(int to, int from, char command)
+{
+    uint8_t mask;
+
+    CHECK_EQ(write(to, &command, 1), 1);
+    CHECK_EQ(read(from, &mask, 1), 1);
+    return mask;
+}
+
+/* Children of fork(), and theirs: a page that becomes private is gone for them too. */
+static void mapping_in_children(void)
+{
+    int vm = create_vm(1), gmem, to[2], from[2], status;
+    uint8_t *map;
+    pid_t pid;
+    void *at;
+
+#ifdef __SANITIZE_THREAD__
+    test_skip("the thread sanitizer has no threads after fork()");
+#endif
+    need_file_attributes(vm);
+    gmem = create_gmem(vm, CHILD_PAGES * PAGE,
+                       GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED);
+    CHECK_EQ(kvm_map(CHILD_PAGES * PAGE, MAP_SHARED, gmem, 0, &at), 0);
+    map = at;
+    CHECK(!pipe(to) && !pipe(from));
+    pid = fork();
+    CHECK(pid >= 0);
+    if (!pid) {
+        close(to[1]);
+        inherit(map, to[0], from[1]);
+    }
+    for (int round = 0; round < 2; round++) {
+        CHECK_EQ(ask(to[1], from[0], DONE), 0);
+        for (int i = 0; i < CHILD_PAGES; i++) {
+            CHECK_EQ(set_attributes2(gmem, i * PAGE, PAGE, PRIVATE, NULL), 0);
+            CHECK_EQ(ask(to[1], from[0], DONE), 1 << i | (i ? 0 : 0x80));
+            CHECK_EQ(set_attributes2(gmem, i * PAGE, PAGE, 0, NULL), 0);
+        }
+        if (!round) {
+            /* The child's own child begins with what there is then. */
+            CHECK_EQ(set_attributes2(gmem, 0, 2 * PAGE, PRIVATE, NULL), 0);
+            CHECK_EQ(write(to[1], "f", 1), 1);
+            CHECK_EQ(ask(to[1], from[0], DONE), 0x83);
+            CHECK_EQ(set_attributes2(gmem, 0, 2 * PAGE, 0, NULL), 0);
+        }
+    }
+    CHECK_EQ(set_attributes2(gmem, 0, 4 * PAGE, PRIVATE, NULL), 0);
+    close(to[1]);
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    CHECK_EQ(status, 0);
+    /* Nobody is waited for any more. */
+    CHECK_EQ(set_attributes2(gmem, 0, 4 * PAGE, 0, NULL), 0);
+    CHECK_EQ(look(map), 0);
+    close(to[0]);
+    close(from[0]);
+    close(from[1]);
+    CHECK_EQ(kvm_unmap(map, CHILD_PAGES * PAGE), 0);
+}
+
+/* Children that can't answer any more, or not now: a conversion goes on without them. */
+static void silent_children(void)
+{
+    int vm = create_vm(1), gmem, from[2], status;
+    pid_t pid[3];
+    uint8_t *map;
+    void *at;
+
+#ifdef __SANITIZE_THREAD__
+    test_skip("the thread sanitizer has no threads after fork()");
+#endif
+    need_file_attributes(vm);
+    gmem = create_gmem(vm, CHILD_PAGES * PAGE,
+                       GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED);
+    CHECK_EQ(kvm_map(CHILD_PAGES * PAGE, MAP_SHARED, gmem, 0, &at), 0);
+    map = at;
+    CHECK(!pipe(from));
+    for (int i = 0; i < 100; i++) {
+        pid_t gone = fork();
+
+        if (!gone)
+            _exit(0);
+        CHECK_EQ(waitpid(gone, &status, 0), gone);
+    }
+    for (int i = 0; i < 3; i++) {
+        pid[i] = fork();
+        CHECK(pid[i] >= 0);
+        if (!pid[i] && i == 0) {
+            execlp("sleep", "sleep", "1000", NULL);
+            _exit(1);
+        }
+        if (!pid[i]) {
+            /* The second never comes to it; the third has closed all that it doesn't know. */
+            if (i == 1)
+                raise(SIGSTOP);
+            else
+                closefrom(from[1] + 1);
+            status = i == 1 ? faults(map) : faults(map) << 1;
+            write(from[1], &status, 1);
+            for (;;)
+                pause();
+        }
+    }
+    CHECK_EQ(waitpid(pid[1], &status, WUNTRACED), pid[1]);
+    CHECK_EQ(read(from[0], &status, 1), 1);
+    CHECK_EQ(set_attributes2(gmem, 0, CHILD_PAGES * PAGE, PRIVATE, NULL), 0);
+    CHECK_EQ(look(map), 0x8f);
+    CHECK_EQ(set_attributes2(gmem, PAGE, PAGE, 0, NULL), 0);
+    kill(pid[1], SIGCONT);
+    CHECK_EQ(read(from[0], &status, 1), 1);
+    for (int i = 0; i < 3; i++) {
+        kill(pid[i], SIGKILL);
+        waitpid(pid[i], &status, 0);
+    }
+    close(from[0]);
+    close(from[1]);
+    CHECK_EQ(kvm_unmap(map, CHILD_PAGES * PAGE), 0);
+}
+
 /* A process may have so many mappings: the conversion that needs one more changes nothing. */
 static void too_many_mappings(void)
 {
@@ -755,6 +915,8 @@ static const struct test_case cases[] = {
     { "attributes of the VM: two backings, memory faults", two_backings },
     { "attributes of a guest_memfd: checks", file_attribute_checks },
     { "attributes of a guest_memfd: in-place conversion", in_place_conversion },
+    { "attributes of a guest_memfd: mappings of children", mapping_in_children },
+    { "attributes of a guest_memfd: children that don't answer", silent_children },
     { "conversions beyond vm.max_map_count", too_many_mappings },
     { "conversions while the guest runs", conversions_under_load },
     { "KVM_PRE_FAULT_MEMORY", pre_fault },
