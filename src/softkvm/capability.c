@@ -5,6 +5,7 @@
  */
 #include "capability.h"
 
+#include "cpu.h"
 #include "guest_memfd.h"
 #include "hypercall.h"
 #include "ioctl_table.h"
@@ -72,6 +73,10 @@ const struct capability_row capability_rows[] = {
     CAP(KVM_CAP_X86_USER_SPACE_MSR, 1),
     CAP(KVM_CAP_EXIT_ON_EMULATION_FAILURE, 1),
     CAP(KVM_CAP_ENFORCE_PV_FEATURE_CPUID, 1),
+    CAP(KVM_CAP_EXCEPTION_PAYLOAD, 1),
+    CAP(KVM_CAP_X86_TRIPLE_FAULT_EVENT, 1),
+    CAP(KVM_CAP_XSAVE2, sizeof(struct kvm_xsave)),
+    CAP(KVM_CAP_MCE, CPU_MCE_BANKS),
     CAP(KVM_CAP_DISABLE_QUIRKS, 1),
     CAP(KVM_CAP_DISABLE_QUIRKS2, 0, quirks),
     CAP(KVM_CAP_MULTI_ADDRESS_SPACE, 1),

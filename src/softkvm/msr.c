@@ -240,7 +240,7 @@ static const uint32_t saved[] = {
     0xc0000102, 0xc0000103,                     /* KERNEL_GS_BASE, TSC_AUX */
     MSR_TSC, MSR_TSC_ADJUST, 0x277, 0x1a0, 0x1fc, /* PAT, MISC_ENABLE, POWER_CTL */
     MSR_KVM_WALL_CLOCK, MSR_KVM_SYSTEM_TIME, MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_SYSTEM_TIME_NEW,
-    MSR_APIC_BASE, MSR_TSC_DEADLINE,
+    MSR_APIC_BASE, MSR_TSC_DEADLINE, 0x17a, 0x17b, /* MCG_STATUS, MCG_CTL */
     0x2ff,                                      /* MTRR default type, fixed, variable */
     0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f,
     0x200, 0x201, 0x202, 0x203, 0x204, 0x205, 0x206, 0x207,

@@ -95,6 +95,14 @@ struct vcpu {
     bool kvmclock_stale;        /* atomic: to be written before the next entry */
     bool kvmclock_stopped;      /* KVM_KVMCLOCK_CTRL */
 
+    bool triple_fault;          /* shut down instead of going on */
+    /* An exception of KVM_SET_VCPU_EVENTS that is in cpu->event; CR2, DR6 are to follow. */
+    struct {
+        bool pending, has_payload;
+        uint8_t vector;
+        uint64_t payload;
+    } given;
+
     bool pv_enforced;           /* KVM_CAP_ENFORCE_PV_FEATURE_CPUID */
     bool block_irq;             /* KVM_GUESTDBG_BLOCKIRQ */
     uint64_t hwcr, platform_info;       /* the MSRs */

@@ -5,6 +5,7 @@
 #include "capability.h"
 #include "descriptor.h"
 #include "ioctl_table.h"
+#include "mce.h"
 #include "msr.h"
 #include "soft_vcpu.h"
 #include "soft_vm.h"
@@ -106,6 +107,31 @@ static int get_feature_msrs(void *object, void *arg, unsigned long value)
     return i;
 }
 
+static int get_mce_cap(void *object, void *arg, unsigned long value)
+{
+    *(uint64_t *)arg = mce_supported_cap();
+    return 0;
+}
+
+/* What XCR0 may be set to; there are no other attributes. */
+static int has_device_attr(void *object, void *arg, unsigned long value)
+{
+    const struct kvm_device_attr *attr = arg;
+
+    return attr->group || attr->attr != KVM_X86_XCOMP_GUEST_SUPP ? -ENXIO : 0;
+}
+
+static int get_device_attr(void *object, void *arg, unsigned long value)
+{
+    const struct kvm_device_attr *attr = arg;
+    const uint64_t xcr0 = CPU_XCR0_KNOWN;
+    int ret = has_device_attr(object, arg, value);
+
+    if (ret)
+        return ret;
+    return copy_to_user(attr->addr, &xcr0, sizeof(xcr0)) ? -EFAULT : 0;
+}
+
 static const struct ioctl_row rows[] = {
     IOCTL_VALUE(KVM_GET_API_VERSION, CAP_NONE, get_api_version),
     IOCTL_VALUE(KVM_CREATE_VM, CAP_NONE, create_vm),
@@ -121,6 +147,12 @@ static const struct ioctl_row rows[] = {
                 KVM_CAP_GET_MSR_FEATURES, get_msr_feature_index_list),
     IOCTL_ARRAY(KVM_GET_MSRS, struct kvm_msrs, struct kvm_msr_entry, MSR_IO_MAX, E2BIG,
                 KVM_CAP_GET_MSR_FEATURES, get_feature_msrs),
+    /* Its capability is a number of banks: capability.c. */
+    IOCTL_STRUCT(KVM_X86_GET_MCE_CAP_SUPPORTED, uint64_t, CAP_NONE, get_mce_cap),
+    IOCTL_STRUCT(KVM_GET_DEVICE_ATTR, struct kvm_device_attr, KVM_CAP_SYS_ATTRIBUTES,
+                 get_device_attr),
+    IOCTL_STRUCT(KVM_HAS_DEVICE_ATTR, struct kvm_device_attr, KVM_CAP_SYS_ATTRIBUTES,
+                 has_device_attr),
 };
 
 const struct ioctl_table system_ioctls = { "system", rows, sizeof(rows) / sizeof(rows[0]) };

@@ -4,6 +4,7 @@
 #include "guest_page.h"
 #include "ioctl_table.h"
 #include "irqchip.h"
+#include "mce.h"
 #include "msr.h"
 #include "range.h"
 #include "signals.h"
@@ -15,6 +16,7 @@
 #include "vcpu_state.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -49,6 +51,17 @@ static int get_sregs(void *object, void *arg, unsigned long value)
 static int set_sregs(void *object, void *arg, unsigned long value)
 {
     return vcpu_set_sregs(object, arg);
+}
+
+static int get_sregs2(void *object, void *arg, unsigned long value)
+{
+    vcpu_get_sregs2(object, arg);
+    return 0;
+}
+
+static int set_sregs2(void *object, void *arg, unsigned long value)
+{
+    return vcpu_set_sregs2(object, arg);
 }
 
 static int get_fpu(void *object, void *arg, unsigned long value)
@@ -162,6 +175,28 @@ static int set_msrs(void *object, void *arg, unsigned long value)
 static int set_cpuid2(void *object, void *arg, unsigned long value)
 {
     return cpuid_set(object, arg);
+}
+
+/* The oldest form: leaves without subleaves. */
+static int set_cpuid(void *object, void *arg, unsigned long value)
+{
+    const struct kvm_cpuid *old = arg;
+    struct kvm_cpuid2 *cpuid = calloc(1, sizeof(*cpuid) + old->nent * sizeof(cpuid->entries[0]));
+    int ret;
+
+    if (!cpuid)
+        return -ENOMEM;
+    cpuid->nent = old->nent;
+    for (uint32_t i = 0; i < old->nent; i++) {
+        const struct kvm_cpuid_entry *e = &old->entries[i];
+
+        cpuid->entries[i] = (struct kvm_cpuid_entry2){
+            .function = e->function, .eax = e->eax, .ebx = e->ebx, .ecx = e->ecx, .edx = e->edx,
+        };
+    }
+    ret = cpuid_set(object, cpuid);
+    free(cpuid);
+    return ret;
 }
 
 static int get_cpuid2(void *object, void *arg, unsigned long value)
@@ -319,6 +354,18 @@ static int set_guest_debug(void *object, void *arg, unsigned long value)
     return 0;
 }
 
+static int setup_mce(void *object, void *arg, unsigned long value)
+{
+    const uint64_t *mcg_cap = arg;
+
+    return mce_setup(object, *mcg_cap);
+}
+
+static int set_mce(void *object, void *arg, unsigned long value)
+{
+    return mce_inject(object, arg);
+}
+
 static int get_stats_fd(void *object, void *arg, unsigned long value)
 {
     struct vcpu *vcpu = object;
@@ -391,10 +438,14 @@ static const struct ioctl_row rows[] = {
     IOCTL_STRUCT(KVM_SET_REGS, struct kvm_regs, CAP_NONE, set_regs),
     IOCTL_STRUCT(KVM_GET_SREGS, struct kvm_sregs, CAP_NONE, get_sregs),
     IOCTL_STRUCT(KVM_SET_SREGS, struct kvm_sregs, CAP_NONE, set_sregs),
+    IOCTL_STRUCT(KVM_GET_SREGS2, struct kvm_sregs2, KVM_CAP_SREGS2, get_sregs2),
+    IOCTL_STRUCT(KVM_SET_SREGS2, struct kvm_sregs2, KVM_CAP_SREGS2, set_sregs2),
     IOCTL_STRUCT(KVM_GET_FPU, struct kvm_fpu, CAP_NONE, get_fpu),
     IOCTL_STRUCT(KVM_SET_FPU, struct kvm_fpu, CAP_NONE, set_fpu),
     IOCTL_STRUCT(KVM_GET_XSAVE, struct kvm_xsave, KVM_CAP_XSAVE, get_xsave),
     IOCTL_STRUCT(KVM_SET_XSAVE, struct kvm_xsave, KVM_CAP_XSAVE, set_xsave),
+    /* Its capability is a size: capability.c. */
+    IOCTL_STRUCT(KVM_GET_XSAVE2, struct kvm_xsave, CAP_NONE, get_xsave),
     IOCTL_STRUCT(KVM_GET_XCRS, struct kvm_xcrs, KVM_CAP_XCRS, get_xcrs),
     IOCTL_STRUCT(KVM_SET_XCRS, struct kvm_xcrs, KVM_CAP_XCRS, set_xcrs),
     IOCTL_STRUCT(KVM_GET_DEBUGREGS, struct kvm_debugregs, KVM_CAP_DEBUGREGS, get_debugregs),
@@ -407,10 +458,14 @@ static const struct ioctl_row rows[] = {
                 get_msrs),
     IOCTL_ARRAY(KVM_SET_MSRS, struct kvm_msrs, struct kvm_msr_entry, MSR_IO_MAX, E2BIG, CAP_NONE,
                 set_msrs),
+    IOCTL_ARRAY(KVM_SET_CPUID, struct kvm_cpuid, struct kvm_cpuid_entry, KVM_CPUID_MAX, E2BIG,
+                CAP_NONE, set_cpuid),
     IOCTL_ARRAY(KVM_SET_CPUID2, struct kvm_cpuid2, struct kvm_cpuid_entry2, KVM_CPUID_MAX, E2BIG,
                 KVM_CAP_EXT_CPUID, set_cpuid2),
     IOCTL_ARRAY(KVM_GET_CPUID2, struct kvm_cpuid2, struct kvm_cpuid_entry2, KVM_CPUID_MAX, 0,
                 KVM_CAP_EXT_CPUID, get_cpuid2),
+    IOCTL_STRUCT(KVM_X86_SETUP_MCE, uint64_t, CAP_NONE, setup_mce),
+    IOCTL_STRUCT(KVM_X86_SET_MCE, struct kvm_x86_mce, CAP_NONE, set_mce),
     IOCTL_STRUCT(KVM_GET_LAPIC, struct kvm_lapic_state, KVM_CAP_IRQCHIP, get_lapic),
     IOCTL_STRUCT(KVM_SET_LAPIC, struct kvm_lapic_state, KVM_CAP_IRQCHIP, set_lapic),
     IOCTL_STRUCT(KVM_SET_VAPIC_ADDR, struct kvm_vapic_addr, KVM_CAP_VAPIC, set_vapic_addr),

@@ -19,6 +19,7 @@
 #include "sync_regs.h"
 #include "ticker.h"
 #include "vapic.h"
+#include "vcpu_state.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -457,7 +458,12 @@ static int one_round(struct vcpu *vcpu, const struct run_signals *signals, bool 
     set_quirks(vcpu);
     if (*interrupted && !vcpu->log.count)
         return -EINTR;
-    if (*interrupted || !inject_events(vcpu))
+    if (vcpu->triple_fault && !vcpu->log.count) {
+        vcpu->triple_fault = false;
+        return finish(vcpu, KVM_EXIT_SHUTDOWN);
+    }
+    vcpu_record_exception(vcpu);
+    if (*interrupted || vcpu->triple_fault || !inject_events(vcpu))
         return finish_instruction(vcpu);
     if (exit_ioapic_eoi(vcpu))
         return 0;

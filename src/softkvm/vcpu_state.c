@@ -7,6 +7,7 @@
 
 #include "irqchip.h"
 #include "soft_vcpu.h"
+#include "soft_vm.h"
 
 #include <errno.h>
 #include <string.h>
@@ -184,6 +185,42 @@ int vcpu_set_sregs(struct vcpu *vcpu, const struct kvm_sregs *sregs)
     return 0;
 }
 
+/* Both structures begin alike: all but the interrupt, the flags and PAE's entries. */
+enum { SREGS_COMMON = offsetof(struct kvm_sregs, interrupt_bitmap) };
+
+_Static_assert(offsetof(struct kvm_sregs2, flags) == SREGS_COMMON, "kvm_sregs2");
+
+void vcpu_get_sregs2(struct vcpu *vcpu, struct kvm_sregs2 *out)
+{
+    struct kvm_sregs sregs;
+
+    vcpu_get_sregs(vcpu, &sregs);
+    memset(out, 0, sizeof(*out));
+    memcpy(out, &sregs, SREGS_COMMON);
+    if (!cpu_load_pdptrs(vcpu->cpu))
+        return;
+    memcpy(out->pdptrs, vcpu->cpu->pdptr, sizeof(out->pdptrs));
+    out->flags = KVM_SREGS2_FLAGS_PDPTRS_VALID;
+}
+
+/* PAE's entries are taken as they are, whatever CR3's table says by now. */
+int vcpu_set_sregs2(struct vcpu *vcpu, const struct kvm_sregs2 *in)
+{
+    bool pae = in->cr0 & CR0_PG && in->cr4 & CR4_PAE && !(in->efer & EFER_LMA);
+    struct kvm_sregs sregs = { 0 };
+    int ret;
+
+    if (in->flags & ~(uint64_t)KVM_SREGS2_FLAGS_PDPTRS_VALID || (in->flags && !pae))
+        return -EINVAL;
+    memcpy(&sregs, in, SREGS_COMMON);
+    ret = vcpu_set_sregs(vcpu, &sregs);
+    if (!ret && in->flags) {
+        memcpy(vcpu->cpu->pdptr, in->pdptrs, sizeof(in->pdptrs));
+        vcpu->cpu->pdptr_stale = false;
+    }
+    return ret;
+}
+
 static unsigned fpu_top(const struct cpu_fpu *fpu)
 {
     return fpu->status >> 11 & 7;
@@ -244,6 +281,42 @@ int vcpu_set_debugregs(struct vcpu *vcpu, const struct kvm_debugregs *regs)
     return 0;
 }
 
+static bool is_enabled(const bool *flag)
+{
+    return __atomic_load_n(flag, __ATOMIC_RELAXED);
+}
+
+/* The exception on its way is what user space gave as pending, and not recorded yet. */
+static bool is_given(const struct vcpu *vcpu)
+{
+    const struct cpu *cpu = vcpu->cpu;
+
+    return vcpu->given.pending && cpu->event.pending && !cpu->event.external &&
+           !cpu->event.soft && cpu->event.vector == vcpu->given.vector;
+}
+
+/* DR6: bits 11 and 16 are active low there, and bit 12 only says that one was enabled. */
+static void record_debug(struct cpu *cpu, uint64_t payload)
+{
+    const uint64_t trap_bits = 0xf, active_low = 1 << 11 | 1 << 16, enabled = 1 << 12;
+
+    cpu->dr[6] = (cpu->dr[6] & ~trap_bits) | 1 << 16;
+    cpu->dr[6] &= ~(payload & active_low);
+    cpu->dr[6] |= payload & ~(active_low | enabled);
+}
+
+void vcpu_record_exception(struct vcpu *vcpu)
+{
+    if (is_given(vcpu) && vcpu->given.has_payload) {
+        vcpu->cpu->event.address = vcpu->given.payload;
+        if (vcpu->given.vector == VECTOR_PF)
+            vcpu->cpu->cr2 = vcpu->given.payload;
+        else if (vcpu->given.vector == VECTOR_DB)
+            record_debug(vcpu->cpu, vcpu->given.payload);
+    }
+    vcpu->given.pending = false;
+}
+
 void vcpu_get_events(struct vcpu *vcpu, struct kvm_vcpu_events *events)
 {
     const struct cpu *cpu = vcpu->cpu;
@@ -259,7 +332,10 @@ void vcpu_get_events(struct vcpu *vcpu, struct kvm_vcpu_events *events)
     } else if (cpu->event.pending && cpu->event.vector == VECTOR_NMI) {
         events->nmi.injected = 1;
     } else if (cpu->event.pending) {
-        events->exception.injected = 1;
+        events->exception.injected = !is_given(vcpu);
+        events->exception.pending = is_given(vcpu);
+        events->exception_has_payload = is_given(vcpu) && vcpu->given.has_payload;
+        events->exception_payload = events->exception_has_payload ? vcpu->given.payload : 0;
         events->exception.nr = cpu->event.vector;
         events->exception.has_error_code = cpu->event.has_error;
         events->exception.error_code = cpu->event.error;
@@ -276,6 +352,12 @@ void vcpu_get_events(struct vcpu *vcpu, struct kvm_vcpu_events *events)
         events->nmi.pending = vcpu->nmis > 0;
     }
     events->flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW;
+    if (is_enabled(&vcpu->vm->exception_payload))
+        events->flags |= KVM_VCPUEVENT_VALID_PAYLOAD;
+    if (is_enabled(&vcpu->vm->triple_fault_event)) {
+        events->triple_fault.pending = vcpu->triple_fault;
+        events->flags |= KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
+    }
 }
 
 static void set_pending(struct vcpu *vcpu, const struct kvm_vcpu_events *events)
@@ -298,16 +380,26 @@ static void set_pending(struct vcpu *vcpu, const struct kvm_vcpu_events *events)
 int vcpu_set_events(struct vcpu *vcpu, const struct kvm_vcpu_events *events)
 {
     const uint32_t known = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SIPI_VECTOR |
-                           KVM_VCPUEVENT_VALID_SHADOW;
+                           KVM_VCPUEVENT_VALID_SHADOW |
+                           (is_enabled(&vcpu->vm->exception_payload) ?
+                            KVM_VCPUEVENT_VALID_PAYLOAD : 0) |
+                           (is_enabled(&vcpu->vm->triple_fault_event) ?
+                            KVM_VCPUEVENT_VALID_TRIPLE_FAULT : 0);
+    /* Without the flag those bytes aren't looked at. */
+    bool pending = events->flags & KVM_VCPUEVENT_VALID_PAYLOAD && events->exception.pending;
     struct cpu *cpu = vcpu->cpu;
 
     if (events->flags & ~known)
         return -EINVAL;
-    if ((events->exception.injected || events->exception.pending) &&
+    if ((events->exception.injected || pending) &&
         (events->exception.nr > 31 || events->exception.nr == VECTOR_NMI))
         return -EINVAL;
     memset(&cpu->event, 0, sizeof(cpu->event));
-    if (events->exception.injected || events->exception.pending) {
+    vcpu->given.pending = pending;
+    vcpu->given.vector = events->exception.nr;
+    vcpu->given.has_payload = events->exception_has_payload;
+    vcpu->given.payload = events->exception_payload;
+    if (events->exception.injected || pending) {
         cpu->event.pending = true;
         cpu->event.vector = events->exception.nr;
         cpu->event.has_error = events->exception.has_error_code;
@@ -326,5 +418,7 @@ int vcpu_set_events(struct vcpu *vcpu, const struct kvm_vcpu_events *events)
         cpu->interrupt_shadow = events->interrupt.shadow;
     cpu->nmi_masked = events->nmi.masked;
     set_pending(vcpu, events);
+    if (events->flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT)
+        vcpu->triple_fault = events->triple_fault.pending;
     return 0;
 }

@@ -320,12 +320,27 @@ static int enable_user_space_msr(struct vm *vm, const struct kvm_enable_cap *cap
     return 0;
 }
 
+static int enable_flag(bool *flag, const struct kvm_enable_cap *cap)
+{
+    __atomic_store_n(flag, cap->args[0], __ATOMIC_RELAXED);
+    return 0;
+}
+
 static int enable_exit_on_emulation_failure(struct vm *vm, const struct kvm_enable_cap *cap)
 {
     if (cap->args[0] > 1)
         return -EINVAL;
-    __atomic_store_n(&vm->exit_on_emulation_failure, cap->args[0], __ATOMIC_RELAXED);
-    return 0;
+    return enable_flag(&vm->exit_on_emulation_failure, cap);
+}
+
+static int enable_exception_payload(struct vm *vm, const struct kvm_enable_cap *cap)
+{
+    return enable_flag(&vm->exception_payload, cap);
+}
+
+static int enable_triple_fault_event(struct vm *vm, const struct kvm_enable_cap *cap)
+{
+    return enable_flag(&vm->triple_fault_event, cap);
 }
 
 /* For good.  The first form of it takes whatever it is told. */
@@ -381,6 +396,8 @@ static int enable_cap(void *object, void *arg, unsigned long value)
         { KVM_CAP_X86_USER_SPACE_MSR, enable_user_space_msr },
         { KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, enable_manual_dirty_log },
         { KVM_CAP_EXIT_ON_EMULATION_FAILURE, enable_exit_on_emulation_failure },
+        { KVM_CAP_EXCEPTION_PAYLOAD, enable_exception_payload },
+        { KVM_CAP_X86_TRIPLE_FAULT_EVENT, enable_triple_fault_event },
         { KVM_CAP_DISABLE_QUIRKS, disable_quirks },
         { KVM_CAP_DISABLE_QUIRKS2, disable_quirks2 },
     };

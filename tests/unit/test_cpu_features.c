@@ -145,7 +145,7 @@ static void test_msr_values(void **state)
         { 0xc0000084, 0x47700, true }, { 0xc0000084, 1ull << 32, false },
         { 0xc0000080, 0x901, true }, { 0xc0000080, 0x2, false },
         { 0x400, 0, true }, { 0x400, 1, false }, { 0x401, 0, true }, { 0x401, 1, false },
-        { 0x402, 123, true }, { 0x400 + 4 * CPU_MCE_BANKS, 0, false },
+        { 0x402, 123, true }, { 0x400 + 4 * CPU_MCE_BANKS, 0, false }, { 0x17b, 0, false },
         { 0x8b, 0, true }, { 0x10a, 0, false }, { 0xfe, 0, false }, { 0x179, 0, false },
         { 0x12345, 0, false },
     };

@@ -68,10 +68,10 @@ void cpu_reset(struct cpu *cpu)
     memset(cpu->mtrr_var, 0, sizeof(cpu->mtrr_var));
     memset(cpu->pdptr, 0, sizeof(cpu->pdptr));
     cpu->mcg_status = 0;
-    cpu->mcg_ctl = UINT64_MAX;
+    cpu->mcg_cap = CPU_MCE_BANKS;
+    cpu->mcg_ctl = 0;
+    cpu->power_ctl = 0;
     memset(cpu->mce_banks, 0, sizeof(cpu->mce_banks));
-    for (unsigned i = 0; i < CPU_MCE_BANKS; i++)
-        cpu->mce_banks[i][0] = UINT64_MAX;
     cpu_state_replaced(cpu);
     tlb_reset(cpu);
 }

@@ -22,8 +22,9 @@ enum {
     CPU_PAGE_SHIFT = 12,
     CPU_PAGE_SIZE = 1 << CPU_PAGE_SHIFT,
     CPU_PHYS_BITS = 46,         /* MAXPHYADDR unless cpu->phys_bits is set to another */
-    CPU_MCE_BANKS = 10,
+    CPU_MCE_BANKS = 32,         /* at most; cpu->mcg_cap says how many */
     CPU_PIO_RUN = 1024,
+    CPU_XCR0_KNOWN = 3,         /* x87, SSE */
 };
 
 /* Hardware numbering; the two last let address computation go without branches. */
@@ -241,7 +242,8 @@ struct cpu {
     uint64_t pat, tsc_aux, misc_enable;
     uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_var[16];
     uint64_t spec_ctrl, debugctl, power_ctl;
-    uint64_t mcg_status, mcg_ctl, mce_banks[CPU_MCE_BANKS][4];  /* CTL, STATUS, ADDR, MISC */
+    uint64_t mcg_cap, mcg_status, mcg_ctl;
+    uint64_t mce_banks[CPU_MCE_BANKS][4];  /* CTL, STATUS, ADDR, MISC */
     uint8_t phys_bits;          /* MAXPHYADDR: bits above it are reserved in page tables */
 
     struct cpu_fpu fpu;
@@ -378,6 +380,9 @@ void cpu_doubt_code(struct cpu *cpu);
 
 /* A store hit a page with decoded code: blocks of that page end here and everywhere. */
 void cpu_code_written(uint32_t *code);
+
+/* PAE paging's four entries into cpu->pdptr if they aren't there yet. False: it isn't in use. */
+bool cpu_load_pdptrs(struct cpu *cpu);
 
 /*
  * cpu_translate - walk the guest's tables for linear address addr as a

@@ -13,6 +13,7 @@
 enum {
     MSR_TSC = 0x10, MSR_PRED_CMD = 0x49, MSR_PAT = 0x277, MSR_MTRR_DEF_TYPE = 0x2ff, MSR_MTRR_VAR = 0x200,
     MSR_MISC_ENABLE = 0x1a0, MSR_DEBUGCTL = 0x1d9, MSR_UCODE_REV = 0x8b, MSR_MC0_CTL = 0x400,
+    MSR_MCG_CAP = 0x179, MSR_MCG_CTL = 0x17b,
     MSR_FS_BASE = 0xc0000100, MSR_GS_BASE = 0xc0000101, MSR_EFER = 0xc0000080,
 };
 
@@ -23,6 +24,8 @@ enum {
      1ull << 13 /* SBDR_SSDP_NO */ | 1ull << 14 /* FBSDP_NO */ | 1ull << 15 /* PSDP_NO */ | \
      1ull << 20 /* BHI_NO */ | 1ull << 24 /* PBRSB_NO */ | 1ull << 26 /* GDS_NO */ |    \
      1ull << 27 /* RFDS_NO */ | 1ull << 62 /* ITS_NO */)
+
+#define MCG_CTL_P (1ull << 8)   /* of IA32_MCG_CAP: there is an IA32_MCG_CTL */
 
 /* An MSR that is a field of struct cpu. */
 struct msr_field {
@@ -43,8 +46,9 @@ static const struct msr_field fields[] = {
     FIELD(0x174, sysenter_cs, UINT32_MAX),
     ADDRESS(0x175, sysenter_esp),
     ADDRESS(0x176, sysenter_eip),
-    FIELD(0x17a, mcg_status, 7),
-    FIELD(0x17b, mcg_ctl, UINT64_MAX),
+    FIELD(MSR_MCG_CAP, mcg_cap, 0),
+    FIELD(0x17a, mcg_status, UINT64_MAX),
+    FIELD(MSR_MCG_CTL, mcg_ctl, UINT64_MAX),
     FIELD(0x1fc, power_ctl, UINT64_MAX),
     FIELD(MSR_MISC_ENABLE, misc_enable, 0x5c40f1889ull),
     FIELD(0x250, mtrr_fixed[0], UINT64_MAX),
@@ -78,6 +82,8 @@ struct msr_constant {
 };
 
 static const struct msr_constant constants[] = {
+    { 0x0, 0, true },                           /* IA32_P5_MC_ADDR */
+    { 0x1, 0, true },                           /* IA32_P5_MC_TYPE */
     { 0x17, 0, false },                         /* IA32_PLATFORM_ID */
     { 0x2a, 0, true },                          /* EBL_CR_POWERON */
     { 0x34, 0, false },                         /* SMI_COUNT */
@@ -86,7 +92,6 @@ static const struct msr_constant constants[] = {
     { 0xfe, 0x508, false },                     /* IA32_MTRRCAP: fixed, WC, 8 variable */
     { 0x10a, ARCH_CAPABILITIES, false },
     { 0x140, 0, true },                         /* MISC_FEATURES_ENABLES */
-    { 0x179, 0x100 | CPU_MCE_BANKS, false },    /* IA32_MCG_CAP: banks, MCG_CTL */
     { 0xc001001f, 0, true },                    /* NB_CFG */
     { 0xc0011029, 2, true },                    /* DE_CFG: LFENCE is serialising */
 };
@@ -109,10 +114,15 @@ static const struct msr_constant *find_constant(uint32_t index)
     return NULL;
 }
 
+static bool is_bank(const struct cpu *cpu, uint32_t index)
+{
+    return index - MSR_MC0_CTL < (cpu->mcg_cap & 0xff) * 4;
+}
+
 /* MSRs in rows: machine-check banks, variable MTRRs. */
 static uint64_t *find_array(struct cpu *cpu, uint32_t index)
 {
-    if (index - MSR_MC0_CTL < CPU_MCE_BANKS * 4)
+    if (is_bank(cpu, index))
         return &cpu->mce_banks[0][0] + (index - MSR_MC0_CTL);
     if (index - MSR_MTRR_VAR < 16)
         return &cpu->mtrr_var[index - MSR_MTRR_VAR];
@@ -147,12 +157,15 @@ static bool value_ok(const struct cpu *cpu, uint32_t index, uint64_t value, bool
     if (index - MSR_MTRR_VAR < 16)
         return (value & 0xff) <= 7 && (MTRR_TYPES >> (value & 7) & 1) && !(value & 0xf00) &&
                !(value >> cpu->phys_bits);
-    if (index - MSR_MC0_CTL < CPU_MCE_BANKS * 4 && !host) {
-        if ((index & 3) == 0)
-            return value == 0 || value == UINT64_MAX;
-        if ((index & 3) == 1)
-            return value == 0;
-    }
+    if (index == MSR_MCG_CAP)   /* KVM_X86_SETUP_MCE sets it */
+        return false;
+    if (index == MSR_MCG_CTL)
+        return (cpu->mcg_cap & MCG_CTL_P || (host && !value)) && (!value || value == UINT64_MAX);
+    /* What old systems clear for errata of old processors may be clear. */
+    if (is_bank(cpu, index) && (index & 3) == 0)
+        return value == 0 || (value | 1 << 10 | 1) == UINT64_MAX;
+    if (is_bank(cpu, index) && (index & 3) == 1)
+        return host || value == 0;
     return true;
 }
 

@@ -324,3 +324,10 @@ enum cpu_status mmu_load_pdptrs(struct cpu *cpu, uint64_t cr3)
     cpu->pdptr_stale = false;
     return CPU_OK;
 }
+
+bool cpu_load_pdptrs(struct cpu *cpu)
+{
+    if (cpu->long_mode || !(cpu->cr0 & CR0_PG) || !(cpu->cr4 & CR4_PAE))
+        return false;
+    return !cpu->pdptr_stale || mmu_load_pdptrs(cpu, cpu->cr3) == CPU_OK;
+}
