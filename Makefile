@@ -7,6 +7,8 @@ KERNEL ?=
 INITRD ?=
 # Seconds for each fuzz target of `make fuzz`.
 FUZZ_SECONDS ?= 600
+# Seconds of `make hostile`, of `make conversions`.
+SECONDS ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
 
@@ -43,6 +45,12 @@ selftests: all ## the kernel's own KVM tests (source package linux-source-6.12) 
 vmms: all guest-files ## QEMU's -accel kvm on softkvm: machines, processors, firmware; and beside its TCG
 	@tools/deps.sh vmms
 	@python3 tests/launcher/qemu.py --build $(BUILD) --files $(BUILD)/guest --compare
+
+hostile: | deps ## every KVM ioctl at random for SECONDS (600); KVM=kernel: on /dev/kvm too
+	@tests/kvm/hostile.sh $(BUILD) $(or $(SECONDS),600) $(if $(KVM),--$(KVM))
+
+conversions: | deps ## memory converted while vCPUs use it, under the thread sanitizer, SECONDS (60) each
+	@tests/kvm/converting.sh $(BUILD) $(or $(SECONDS),60)
 
 # The test suite under the sanitizers and with the other compiler: each in a build folder of its own.
 asan: | deps ## tests under the address and undefined-behaviour sanitizers

@@ -10,6 +10,7 @@
 #include "kvm_uapi.h"
 #include "soft_vcpu.h"
 #include "soft_vm.h"
+#include "usercopy.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -124,7 +125,8 @@ static ssize_t class_pread(void *object, void *buffer, size_t size, uint64_t off
         return 0;
     if (size > all - offset)
         size = all - offset;
-    memcpy(buffer, (const uint8_t *)&content + offset, size);
+    if (copy_to_user((uintptr_t)buffer, (const uint8_t *)&content + offset, size))
+        return -EFAULT;
     return size;
 }
 

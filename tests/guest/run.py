@@ -55,14 +55,15 @@ def mismatch(console, expected):
     return None
 
 
-def press_keys(vm, timeout):
-    """Until the guest ends: a key for each time that it asks."""
+def press_keys(vm, timeout, seconds):
+    """Until the guest ends: a key for each time that it asks, seconds later."""
     seen = 0
     while True:
         match = vm.wait_for(rf"^{KEY}$|^PASS$|^FAIL$", timeout, seen)
         if match.group() != KEY:
             return
         seen = match.end()
+        time.sleep(seconds)
         vm.type("\n")
 
 
@@ -79,7 +80,9 @@ def run(arguments, section, regime):
             print(" ".join(vm.command))
         try:
             if section.getboolean("keys", False):
-                press_keys(vm, timeout)
+                seconds = section.getint("seconds", 0)
+                press_keys(vm, timeout, arguments.seconds if seconds and arguments.seconds
+                           else seconds)
             status = vm.wait_end(timeout)
         except VmError as error:
             return str(error)
@@ -135,6 +138,7 @@ def main():
     parser.add_argument("--regime", action="append", help="only this one (may be repeated)")
     parser.add_argument("--slower", type=int, default=int(os.environ.get("TEST_SLOWER", "1")),
                         help="multiply the time limits")
+    parser.add_argument("--seconds", type=int, help="instead of guests.cfg's")
     parser.add_argument("--verbose", "-v", action="store_true")
     arguments = parser.parse_args()
     config = configparser.ConfigParser(interpolation=None, comment_prefixes=("#",),
