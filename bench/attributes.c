@@ -245,7 +245,7 @@ static bool measure(const struct pattern *pattern)
          held <= pages / 8 * 11 / 10;
     printf("%-27s %8zu %12.3f %12.3f %9.1f %7.0f %7.0f %9zu %10" PRIu64 "%s\n", pattern->name, n,
            query * 1e6, flat_query * 1e6, flat_query / query, conversion * 1e9, copying * 1e9,
-           held / 1024,           pages / 8 / 1024, ok ? "" : "  MISSED");
+           held / 1024, pages / 8 / 1024, ok ? "" : "  MISSED");
     free(ends);
     free(flat_ends);
     free(both.flat.word);

@@ -12,6 +12,7 @@
 #include "machine.h"
 #include "process.h"
 #include "trace.h"
+#include "vfio_container.h"
 #include "virtio_devices.h"
 
 #include <stdio.h>
@@ -262,6 +263,7 @@ int main(int argc, char **argv)
     int status = EXIT_SUCCESS;
 
     memory_register_backends();
+    memory_register_vfio_container();
     virtio_register_devices();
     config_init(&cfg);
     if (!run(argc, argv, &cfg, &status, &error)) {

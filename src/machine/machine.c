@@ -4,6 +4,7 @@
 
 #include "error.h"
 #include "layout.h"
+#include "vfio_container.h"
 
 #include <inttypes.h>
 #include <sys/mman.h>
@@ -151,7 +152,7 @@ static bool make_memory(struct machine *m, GError **error)
         return false;
     }
     advise(m, block);
-    return true;
+    return vfio_containers_attach(m->mem, error);
 }
 
 /* --- Processors and board --- */
@@ -297,6 +298,7 @@ void machine_free(struct machine *m)
     q35_free(m->board);
     irqchip_state_free(m->irqchip_power_on);
     boot_close(m->boot);
+    vfio_containers_detach();
     memory_free(m->mem);
     kvm_vm_free(m->vm);
     g_main_loop_unref(m->loop);

@@ -2,12 +2,20 @@
 /* Commands about guest memory: blocks, backends. */
 #include "command.h"
 
+#include "vfio_container.h"
+
 #include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
 
 static const struct schema_type type_memory_size = SCHEMA_OBJECT_OF(
     { "base-memory", &schema_int }, { "plugged-memory", &schema_int, true });
+static const struct schema_type type_container = SCHEMA_OBJECT_OF(
+    { "id", &schema_str }, { "group", &schema_str, true }, { "mappings", &schema_int },
+    { "max-mappings", &schema_int }, { "locked", &schema_int }, { "max-locked", &schema_int },
+    { "missing", &schema_int }, { "refused", &schema_int }, { "splits", &schema_int },
+    { "merges", &schema_int });
+static const struct schema_type type_containers = SCHEMA_ARRAY_OF(&type_container);
 static const struct schema_type type_policy = SCHEMA_ENUM_OF(
     "default", "preferred", "bind", "interleave");
 static const struct schema_type type_nodes = SCHEMA_ARRAY_OF(&schema_int);
@@ -67,6 +75,56 @@ static void print_memory_size(const struct monitor_ctx *ctx, struct json_object 
     g_string_append_printf(out, "base memory: %" PRId64 "\n", json_int(ret, "base-memory", 0));
 }
 
+/* --- Listeners --- */
+
+static struct json_object *describe_container(const struct vfio_container_info *info)
+{
+    struct json_object *entry = json_object_new_object();
+
+    json_set_text(entry, "id", info->id);
+    if (info->group)
+        json_set_text(entry, "group", info->group);
+    json_set_uint(entry, "mappings", info->mappings);
+    json_set_uint(entry, "max-mappings", info->max_mappings);
+    json_set_uint(entry, "locked", info->locked);
+    json_set_uint(entry, "max-locked", info->max_locked);
+    json_set_uint(entry, "missing", info->missing);
+    json_set_uint(entry, "refused", info->refused);
+    json_set_uint(entry, "splits", info->splits);
+    json_set_uint(entry, "merges", info->merges);
+    return entry;
+}
+
+static bool run_containers(const struct monitor_ctx *ctx, struct json_object *args,
+                           struct json_object **ret, GError **error)
+{
+    g_autoptr(GPtrArray) objects = object_list();
+    struct vfio_container_info info;
+
+    *ret = json_object_new_array();
+    for (guint i = 0; i < objects->len; i++) {
+        if (vfio_container_get_info(g_ptr_array_index(objects, i), &info))
+            json_object_array_add(*ret, describe_container(&info));
+    }
+    return true;
+}
+
+static void print_containers(const struct monitor_ctx *ctx, struct json_object *ret, GString *out)
+{
+    for (size_t i = 0; i < json_object_array_length(ret); i++) {
+        struct json_object *entry = json_object_array_get_idx(ret, i);
+        const char *group = json_text(entry, "group");
+
+        g_string_append_printf(out, "%s: %s\n", json_text(entry, "id"),
+                               group ? group : "no device, books only");
+        for (const struct schema_member *m = type_container.members; m->name; m++) {
+            if (m->type == &schema_int)
+                g_string_append_printf(out, "  %s: %" PRId64 "\n", m->name,
+                                       json_int(entry, m->name, 0));
+        }
+    }
+}
+
 /* --- Backends --- */
 
 static bool run_memdev(const struct monitor_ctx *ctx, struct json_object *args,
@@ -119,6 +177,9 @@ const struct command commands_memory[] = {
     { .qmp = "query-memory-size-summary", .hmp = "info memory_size_summary",
       .ret = &type_memory_size, .help = "show the amount of initially allocated memory",
       .run = run_memory_size, .print = print_memory_size },
+    { .qmp = "x-query-vfio-containers", .hmp = "info vfio-containers", .ret = &type_containers,
+      .help = "show mappings for assigned devices", .run = run_containers,
+      .print = print_containers },
     { .qmp = "query-memdev", .hmp = "info memdev", .ret = &type_memdevs,
       .help = "show memory backends", .run = run_memdev, .print = print_memdev },
     { NULL },

@@ -190,6 +190,9 @@ static const struct {
     { "info memdev", "memory backend: m0\n  size:  67108864\n  merge: true\n  dump: true\n"
                      "  prealloc: false\n  share: false\n  reserve: true\n  policy: default\n"
                      "  host nodes: \n\n" },
+    { "info vfio-containers", "m0: no device, books only\n  mappings: 3\n"
+      "  max-mappings: 65535\n  locked: 12288\n  max-locked: 0\n  missing: 0\n"
+      "  refused: 0\n  splits: 0\n  merges: 0\n" },
     { "object_del m0", "" },
     { "info memdev", "\n" },
     { "info ramblock-attributes", "m0:\n"
@@ -254,7 +257,7 @@ static void test_help_lists_every_command(void **state)
     assert_non_null(strstr(help, "cont|c  -- resume emulation\n"));
     assert_null(strstr(help, "info status"));
     assert_non_null(strstr(info, "info status  -- show the current VM status\n"));
-    assert_null(strstr(info, "cont"));
+    assert_null(strstr(info, "cont|c"));
 }
 
 #define TEST(name_) cmocka_unit_test_setup_teardown(name_, setup, teardown)
