@@ -45,7 +45,15 @@ struct softkvm_options {
     bool vm_attributes2;
     /* True: a guest_memfd can't be mapped and KVM knows no flags of it, as Linux 6.8 to 6.17. */
     bool gmem_without_flags;
+    /*
+     * What KVM_GET_SUPPORTED_CPUID announces: "MODEL[,vendor=intel|amd][,+FEATURE]
+     * [,-FEATURE]", as softkvm(1) says; NULL: "max".  -EINVAL: see softkvm_cpu_error().
+     */
+    const char *cpu;
 };
+
+/* What is wrong with softkvm_options.cpu, for a person; NULL: nothing. */
+SOFTKVM_PUBLIC const char *softkvm_cpu_error(const char *cpu);
 
 /* What open("/dev/kvm", O_RDWR | O_CLOEXEC) is. options may be NULL.  A descriptor or -errno. */
 SOFTKVM_PUBLIC int softkvm_open(const struct softkvm_options *options);

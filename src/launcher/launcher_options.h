@@ -11,6 +11,9 @@
 #define LAUNCHER_STATS "stats"
 /* "fail=RULE", "pin=RULE", a line each. */
 #define LAUNCHER_HOOKS "SOFTKVM_HOOKS"
+/* struct softkvm_options.cpu. */
+#define LAUNCHER_CPU "SOFTKVM_CPU"
+enum { LAUNCHER_CPU_SIZE = 512 };
 /* Of its own: a file for --trace and --stats, by its absolute path. */
 #define LAUNCHER_TRACE_FILE "SOFTKVM_TRACE"
 #define LAUNCHER_PRELOAD "libsoftkvm-preload.so"

@@ -10,6 +10,8 @@
 #ifndef LAUNCHER_PRELOAD_H
 #define LAUNCHER_PRELOAD_H
 
+#include "launcher_options.h"
+
 #include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -47,6 +49,7 @@ static inline long libc_result(long ret)
 /* What the launcher passes in the environment (launcher_options.h). */
 struct preload_options {
     bool in_place, vm2, no_gmem_flags, trace, stats;
+    char cpu[LAUNCHER_CPU_SIZE];
     char trace_file[4096];      /* "": standard error */
 };
 const struct preload_options *preload_options(void);

@@ -10,6 +10,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -27,9 +28,11 @@ static struct preload_options given;
 static void __attribute__((constructor)) read_options(void)
 {
     const char *words = getenv(LAUNCHER_ENVIRONMENT), *file = getenv(LAUNCHER_TRACE_FILE);
+    const char *cpu = getenv(LAUNCHER_CPU);
 
     if (!words)
         return;
+    snprintf(given.cpu, sizeof(given.cpu), "%s", cpu ? cpu : "max");
     given.in_place = strstr(words, LAUNCHER_IN_PLACE);
     given.vm2 = strstr(words, LAUNCHER_VM2);
     given.no_gmem_flags = strstr(words, LAUNCHER_NO_FLAGS);
@@ -119,6 +122,7 @@ static int open_device(int flags)
         .gmem_in_place_conversion = preload_options()->in_place,
         .vm_attributes2 = preload_options()->vm2,
         .gmem_without_flags = preload_options()->no_gmem_flags,
+        .cpu = preload_options()->cpu,
     };
     int fd;
 

@@ -29,6 +29,9 @@ static const char usage[] =
     "               as in the drafts of spring 2026, of the guest_memfd (--in-place)\n"
     "  --no-gmem-flags\n"
     "               no guest_memfd can be mapped, as with Linux 6.8 to 6.17\n"
+    "  --cpu=MODEL[,vendor=intel|amd][,+FEATURE][,-FEATURE]\n"
+    "               the processor that programs find: max (all there is), amd (the same by\n"
+    "               AMD's name), x86-64-v2, x86-64\n"
     "  --fail=WHAT:FIRST[-[LAST]][:ERRNO]\n"
     "               let calls fail, counted from 1: WHAT is an ioctl's name, or attributes,\n"
     "               page, slot, mapping; ENOMEM if no other error is named\n"
@@ -56,6 +59,7 @@ static void __attribute__((noreturn, format(printf, 2, 3))) fail(int status, con
 
 struct settings {
     bool in_place, vm2, no_gmem_flags, trace, stats;
+    const char *cpu;
     char hooks[4096];           /* LAUNCHER_HOOKS */
     char trace_file[PATH_MAX];  /* "": standard error */
 };
@@ -90,6 +94,17 @@ static void add_hook(struct settings *settings, const char *option, const char *
         fail(EXIT_OURS, "too many --%s", option);
 }
 
+static void set_cpu(struct settings *settings, const char *text)
+{
+    const char *wrong = softkvm_cpu_error(text);
+
+    if (wrong)
+        fail(EXIT_OURS, "--cpu=%s: %s", text, wrong);
+    if (strlen(text) >= LAUNCHER_CPU_SIZE)
+        fail(EXIT_OURS, "--cpu is longer than %d characters", LAUNCHER_CPU_SIZE - 1);
+    settings->cpu = text;
+}
+
 /* Emptied here, then only appended to: by this program and those that it starts. */
 static void set_trace(struct settings *settings, const char *path)
 {
@@ -110,7 +125,7 @@ static void set_trace(struct settings *settings, const char *path)
 static struct settings parse_options(int argc, char **argv)
 {
     enum {
-        IN_PLACE = 1, GMEM_IN_PLACE, ATTRIBUTES, NO_GMEM_FLAGS, FAIL, PIN, TRACE, STATS, HELP,
+        IN_PLACE = 1, GMEM_IN_PLACE, ATTRIBUTES, NO_GMEM_FLAGS, CPU, FAIL, PIN, TRACE, STATS, HELP,
         VERSION,
     };
     static const struct option options[] = {
@@ -119,6 +134,7 @@ static struct settings parse_options(int argc, char **argv)
         { "gmem_in_place_conversion", optional_argument, NULL, GMEM_IN_PLACE },
         { "memory-attributes", required_argument, NULL, ATTRIBUTES },
         { "no-gmem-flags", no_argument, NULL, NO_GMEM_FLAGS },
+        { "cpu", required_argument, NULL, CPU },
         { "fail", required_argument, NULL, FAIL },
         { "pin", required_argument, NULL, PIN },
         { "trace", optional_argument, NULL, TRACE },
@@ -136,6 +152,7 @@ static struct settings parse_options(int argc, char **argv)
         case GMEM_IN_PLACE: settings.in_place = parse_bool(optarg); break;
         case ATTRIBUTES: set_attributes(&settings, optarg); break;
         case NO_GMEM_FLAGS: settings.no_gmem_flags = true; break;
+        case CPU: set_cpu(&settings, optarg); break;
         case FAIL: add_hook(&settings, "fail", optarg, softkvm_fail); break;
         case PIN: add_hook(&settings, "pin", optarg, softkvm_pin_new); break;
         case TRACE: set_trace(&settings, optarg); break;
@@ -199,7 +216,8 @@ static void set_environment(const struct settings *settings, const char *preload
              settings->trace ? LAUNCHER_TRACE : "", settings->stats ? LAUNCHER_STATS : "");
     if (setenv("LD_PRELOAD", list, 1) || setenv(LAUNCHER_ENVIRONMENT, words, 1) ||
         setenv(LAUNCHER_HOOKS, settings->hooks, 1) ||
-        setenv(LAUNCHER_TRACE_FILE, settings->trace_file, 1))
+        setenv(LAUNCHER_TRACE_FILE, settings->trace_file, 1) ||
+        setenv(LAUNCHER_CPU, settings->cpu ? settings->cpu : "max", 1))
         fail(EXIT_OURS, "%s", strerror(errno));
 }
 

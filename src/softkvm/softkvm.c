@@ -3,6 +3,7 @@
 #include "softkvm.h"
 
 #include "cancel.h"
+#include "cpu_model.h"
 #include "descriptor.h"
 #include "gmem_mapping.h"
 #include "guest_memfd.h"
@@ -30,6 +31,13 @@ static void call_end(const struct call *call)
 {
     errno = call->errno_before;
     cancel_release(call->cancel);
+}
+
+const char *softkvm_cpu_error(const char *cpu)
+{
+    struct cpu_model model;
+
+    return cpu_model_parse(cpu, &model);
 }
 
 int softkvm_open(const struct softkvm_options *options)

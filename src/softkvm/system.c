@@ -3,6 +3,7 @@
 #include "system.h"
 
 #include "capability.h"
+#include "cpu_model.h"
 #include "descriptor.h"
 #include "ioctl_table.h"
 #include "mce.h"
@@ -18,6 +19,7 @@
 
 struct system {
     struct softkvm_options options;
+    struct cpu_model model;     /* options.cpu */
 };
 
 static int get_api_version(void *object, void *arg, unsigned long value)
@@ -46,7 +48,9 @@ static int get_vcpu_mmap_size(void *object, void *arg, unsigned long value)
 
 static int get_supported_cpuid(void *object, void *arg, unsigned long value)
 {
-    return cpuid_get_supported(arg);
+    struct system *system = object;
+
+    return cpuid_get_supported(&system->model, arg);
 }
 
 /* Nothing is emulated that isn't supported as well. */
@@ -178,7 +182,12 @@ int system_open(const struct softkvm_options *options)
 
     if (!system)
         return -ENOMEM;
+    if (cpu_model_parse(options->cpu, &system->model)) {
+        free(system);
+        return -EINVAL;
+    }
     system->options = *options;
+    system->options.cpu = NULL;         /* the caller's */
     fd = eventfd(0, EFD_CLOEXEC);
     if (fd < 0) {
         int ret = -errno;

@@ -8,6 +8,7 @@
  */
 #include "vcpu_cpuid.h"
 
+#include "cpu_model.h"
 #include "irqchip.h"
 #include "soft_vcpu.h"
 #include "soft_vm.h"
@@ -53,10 +54,10 @@ static struct kvm_cpuid_entry2 kvm_signature(void)
                                       .ebx = 0x4b4d564b, .ecx = 0x564b4d56, .edx = 0x4d };
 }
 
-int cpuid_get_supported(struct kvm_cpuid2 *cpuid)
+int cpuid_get_supported(const struct cpu_model *model, struct kvm_cpuid2 *cpuid)
 {
     struct cpuid_entry entries[KVM_CPUID_MAX];
-    size_t n = cpu_supported_cpuid(entries, KVM_CPUID_MAX - 2);
+    size_t n = cpu_model_apply(model, entries, cpu_supported_cpuid(entries, KVM_CPUID_MAX - 2));
 
     if (cpuid->nent < n + 2)
         return -E2BIG;

@@ -7,12 +7,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct cpu_model;
 struct vcpu;
 
 enum { KVM_CPUID_MAX = 256 };   /* entries */
 
 /* KVM_GET_SUPPORTED_CPUID: 0; -E2BIG when nent is too small. */
-int cpuid_get_supported(struct kvm_cpuid2 *cpuid);
+int cpuid_get_supported(const struct cpu_model *model, struct kvm_cpuid2 *cpuid);
 
 /* KVM_SET_CPUID2, KVM_GET_CPUID2. 0 or -errno. */
 int cpuid_set(struct vcpu *vcpu, const struct kvm_cpuid2 *cpuid);

@@ -144,6 +144,37 @@ def threads():
     probe('threads')
 
 
+def cpuid(model):
+    """{'leaf.subleaf': [eax, ebx, ecx, edx]}"""
+    lines = probe('cpuid', *([f'--cpu={model}'] if model else []))[0].splitlines()
+    return {leaf: [int(x, 16) for x in registers.split()]
+            for leaf, registers in (line.split(': ') for line in lines)}
+
+
+@case
+def cpu_models():
+    eax, ebx, ecx, edx = range(4)
+    intel, amd = 0x756e6547, 0x68747541
+    everything = cpuid(None)
+    assert everything == cpuid('max') == cpuid('amd,vendor=intel') != cpuid('amd')
+    assert everything['0.0'][ebx] == intel and '4.0' in everything
+    other = cpuid('amd')
+    assert other['0.0'][ebx] == other['80000000.0'][ebx] == amd and '4.0' not in other
+    assert other['80000001.0'][edx] & 1 and not everything['80000001.0'][edx] & 1
+    assert other['1.0'][ecx] == everything['1.0'][ecx]
+    smaller, smallest = cpuid('x86-64-v2'), cpuid('x86-64')
+    sse4, xsave, rdrand = 3 << 19, 1 << 26, 1 << 30
+    assert everything['1.0'][ecx] & (sse4 | xsave | rdrand) == sse4 | xsave | rdrand
+    assert smaller['1.0'][ecx] & (sse4 | xsave | rdrand) == sse4 and 'd.0' not in smaller
+    assert smallest['1.0'][ecx] & (sse4 | xsave | rdrand) == 0 and smallest['7.0'][ebx] == 0
+    assert cpuid('x86-64,+rdrand')['1.0'][ecx] & (sse4 | rdrand) == rdrand
+    assert cpuid('max,-sse4.1,-sse4.2')['1.0'][ecx] & sse4 == 0
+    for wrong in ('', 'i486', 'max,', 'max,avx', 'max,+avx', 'max,+', 'max,vendor=via', ',',
+                  'max' + ',-smep' * 100):
+        _, err = run(f'--cpu={wrong}', 'true', status=125)
+        assert err.startswith('softkvm: --cpu') and err.count('\n') == 1, err
+
+
 @case
 def module_parameters():
     base = '/sys/module/kvm/parameters/'

@@ -368,6 +368,23 @@ static void files(void)
     CHECK(FAILS(EPERM, epoll_ctl(epoll, EPOLL_CTL_ADD, null, &event)));
 }
 
+/* What KVM_GET_SUPPORTED_CPUID says: a line for each leaf. */
+static void cpuid(void)
+{
+    static struct {
+        uint32_t nent, padding;
+        struct kvm_cpuid_entry2 entries[256];
+    } list = { .nent = 256 };
+
+    CHECK(ioctl(open_kvm(), KVM_GET_SUPPORTED_CPUID, &list) == 0);
+    for (uint32_t i = 0; i < list.nent; i++) {
+        const struct kvm_cpuid_entry2 *e = &list.entries[i];
+
+        printf("%x.%x: %08x %08x %08x %08x\n", e->function, e->index, e->eax, e->ebx, e->ecx,
+               e->edx);
+    }
+}
+
 static void parameters(void)
 {
     static const char path[] = "/sys/module/kvm/parameters/force_emulation_prefix";
@@ -392,6 +409,7 @@ int main(int argc, char **argv)
         { "in-place", in_place }, { "attributes-per-vm", attributes_per_vm },
         { "vm2", attributes_by_version_2 }, { "pinned", pinned }, { "run", run_it },
         { "fork", fork_it }, { "threads", threads }, { "parameters", parameters },
+        { "cpuid", cpuid },
         { "by-number", by_number }, { "vfork", vfork_it }, { "files", files },
     };
 
