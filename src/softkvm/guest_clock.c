@@ -87,6 +87,14 @@ void tsc_write_host(struct vcpu *vcpu, uint64_t value)
     tsc_changed(vcpu);
 }
 
+void tsc_set_offset(struct vcpu *vcpu, uint64_t offset)
+{
+    __atomic_store_n(&vcpu->vm->last_tsc_offset, offset, __ATOMIC_RELAXED);
+    __atomic_store_n(&vcpu->vm->last_tsc_khz, vcpu->tsc_khz, __ATOMIC_RELEASE);
+    vcpu->tsc_offset = offset;
+    tsc_changed(vcpu);
+}
+
 int tsc_set_khz(struct vcpu *vcpu, unsigned long khz)
 {
     uint64_t now = tsc_read(vcpu);

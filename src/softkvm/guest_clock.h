@@ -32,6 +32,8 @@ void tsc_start(struct vcpu *vcpu);
  * VM's own.
  */
 void tsc_write_host(struct vcpu *vcpu, uint64_t value);
+/* KVM_VCPU_TSC_OFFSET: what the vCPU's TSC is ahead of the host's, as KVM_GET_CLOCK tells that. */
+void tsc_set_offset(struct vcpu *vcpu, uint64_t offset);
 /* KVM_SET_TSC_KHZ: 0 means the default. -EINVAL. The count goes on from where it is. */
 int tsc_set_khz(struct vcpu *vcpu, unsigned long khz);
 /* Tell the local APIC what a TSC deadline means. */

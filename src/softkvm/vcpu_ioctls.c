@@ -285,6 +285,40 @@ static int get_tsc_khz(void *object, void *arg, unsigned long value)
     return vcpu->tsc_khz;
 }
 
+/* The one attribute of a vCPU: its TSC minus the (scaled) one of the host. */
+static bool is_tsc_offset(const struct kvm_device_attr *attr)
+{
+    return attr->group == KVM_VCPU_TSC_CTRL && attr->attr == KVM_VCPU_TSC_OFFSET;
+}
+
+static int has_device_attr(void *object, void *arg, unsigned long value)
+{
+    return is_tsc_offset(arg) ? 0 : -ENXIO;
+}
+
+static int get_device_attr(void *object, void *arg, unsigned long value)
+{
+    const struct kvm_device_attr *attr = arg;
+    const struct vcpu *vcpu = object;
+
+    if (!is_tsc_offset(attr))
+        return -ENXIO;
+    return copy_to_user(attr->addr, &vcpu->tsc_offset, sizeof(vcpu->tsc_offset));
+}
+
+static int set_device_attr(void *object, void *arg, unsigned long value)
+{
+    const struct kvm_device_attr *attr = arg;
+    uint64_t offset;
+
+    if (!is_tsc_offset(attr))
+        return -ENXIO;
+    if (copy_from_user(&offset, attr->addr, sizeof(offset)))
+        return -EFAULT;
+    tsc_set_offset(object, offset);
+    return 0;
+}
+
 static int kvmclock_ctrl(void *object, void *arg, unsigned long value)
 {
     return kvmclock_tell_stopped(object);
@@ -477,6 +511,12 @@ static const struct ioctl_row rows[] = {
     IOCTL_STRUCT(KVM_INTERRUPT, struct kvm_interrupt, CAP_NONE, interrupt),
     IOCTL_VALUE(KVM_SET_TSC_KHZ, KVM_CAP_TSC_CONTROL, set_tsc_khz),
     IOCTL_VALUE(KVM_GET_TSC_KHZ, KVM_CAP_GET_TSC_KHZ, get_tsc_khz),
+    IOCTL_STRUCT(KVM_HAS_DEVICE_ATTR, struct kvm_device_attr, KVM_CAP_VCPU_ATTRIBUTES,
+                 has_device_attr),
+    IOCTL_STRUCT(KVM_GET_DEVICE_ATTR, struct kvm_device_attr, KVM_CAP_VCPU_ATTRIBUTES,
+                 get_device_attr),
+    IOCTL_STRUCT(KVM_SET_DEVICE_ATTR, struct kvm_device_attr, KVM_CAP_VCPU_ATTRIBUTES,
+                 set_device_attr),
     IOCTL_VALUE(KVM_KVMCLOCK_CTRL, KVM_CAP_KVMCLOCK_CTRL, kvmclock_ctrl),
     IOCTL_VALUE(KVM_SET_SIGNAL_MASK, CAP_NONE, set_signal_mask),
     IOCTL_STRUCT(KVM_TRANSLATE, struct kvm_translation, CAP_NONE, translate),

@@ -290,6 +290,17 @@ static int enable_split_irqchip(struct vm *vm, const struct kvm_enable_cap *cap)
     return ret;
 }
 
+static int enable_apic_bus_cycles(struct vm *vm, const struct kvm_enable_cap *cap)
+{
+    int ret = -EINVAL;
+
+    pthread_mutex_lock(&vm->lock);
+    if (!vm->nr_vcpus || !irqchip_present(vm->irqchip))
+        ret = irqchip_set_apic_bus_ns(vm->irqchip, cap->args[0]);
+    pthread_mutex_unlock(&vm->lock);
+    return ret;
+}
+
 /* Once, and not below the processor that boots. */
 static int enable_max_vcpu_id(struct vm *vm, const struct kvm_enable_cap *cap)
 {
@@ -390,6 +401,7 @@ static int enable_cap(void *object, void *arg, unsigned long value)
     } caps[] = {
         { KVM_CAP_EXIT_HYPERCALL, enable_exit_hypercall },
         { KVM_CAP_X2APIC_API, enable_x2apic_api },
+        { KVM_CAP_X86_APIC_BUS_CYCLES_NS, enable_apic_bus_cycles },
         { KVM_CAP_SPLIT_IRQCHIP, enable_split_irqchip },
         { KVM_CAP_MAX_VCPU_ID, enable_max_vcpu_id },
         { KVM_CAP_MSR_PLATFORM_INFO, enable_platform_info },

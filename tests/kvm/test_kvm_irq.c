@@ -185,6 +185,60 @@ static void split_irqchip(void)
     CHECK_EQ(m.ram[COUNTER_AT], 2);
 }
 
+/* A bus clock of 25 MHz: some 250 ns are 10 ticks. */
+static void apic_bus_clock(void)
+{
+    int vm = create_vm(0), late = irqchip_vm();
+
+    NEED(vm, KVM_CAP_X86_APIC_BUS_CYCLES_NS);
+    CHECK_EQ(enable(vm, KVM_CAP_X86_APIC_BUS_CYCLES_NS, 0), -EINVAL);
+    CHECK_EQ(enable(vm, KVM_CAP_X86_APIC_BUS_CYCLES_NS, 1ull << 25 | 1), -EINVAL);
+    CHECK_EQ(enable(vm, KVM_CAP_X86_APIC_BUS_CYCLES_NS, 40), -ENXIO);
+    CHECK_EQ(IOCTL(vm, KVM_CREATE_IRQCHIP, 0), 0);
+    CHECK_EQ(enable(vm, KVM_CAP_X86_APIC_BUS_CYCLES_NS, 40), 0);
+    CHECK(IOCTL(late, KVM_CREATE_VCPU, 0) >= 0);
+    CHECK_EQ(enable(late, KVM_CAP_X86_APIC_BUS_CYCLES_NS, 40), -EINVAL);
+}
+
+static uint64_t get_msr(int vcpu, uint32_t index)
+{
+    struct {
+        struct kvm_msrs head;
+        struct kvm_msr_entry entry;
+    } msrs = { .head.nmsrs = 1, .entry = { .index = index } };
+
+    CHECK_EQ(IOCTL(vcpu, KVM_GET_MSRS, &msrs), 1);
+    return msrs.entry.data;
+}
+
+static void tsc_offset(void)
+{
+    uint64_t offset = 0, moved, before, after;
+    struct kvm_device_attr attr = { .group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET,
+                                    .addr = (uintptr_t)&offset };
+    struct kvm_device_attr unknown = { .group = KVM_VCPU_TSC_CTRL, .attr = 1 };
+    struct machine m;
+
+    machine_init(&m, 0, 0x10000);
+    NEED(m.vm, KVM_CAP_VCPU_ATTRIBUTES);
+    CHECK_EQ(IOCTL(m.vcpu, KVM_HAS_DEVICE_ATTR, &unknown), -ENXIO);
+    CHECK_EQ(IOCTL(m.vcpu, KVM_GET_DEVICE_ATTR, &unknown), -ENXIO);
+    CHECK_EQ(IOCTL(m.vcpu, KVM_SET_DEVICE_ATTR, &unknown), -ENXIO);
+    CHECK_EQ(IOCTL(m.vcpu, KVM_HAS_DEVICE_ATTR, &attr), 0);
+    CHECK_EQ(IOCTL(m.vcpu, KVM_GET_DEVICE_ATTR, &attr), 0);
+    before = get_msr(m.vcpu, 0x10);
+    moved = offset += 1ull << 50;
+    CHECK_EQ(IOCTL(m.vcpu, KVM_SET_DEVICE_ATTR, &attr), 0);
+    after = get_msr(m.vcpu, 0x10);
+    CHECK(after - before >= 1ull << 50 && after - before < 1ull << 51);
+    offset = 0;
+    CHECK_EQ(IOCTL(m.vcpu, KVM_GET_DEVICE_ATTR, &attr), 0);
+    CHECK_EQ(offset, moved);
+    attr.addr = 0;
+    CHECK_EQ(IOCTL(m.vcpu, KVM_SET_DEVICE_ATTR, &attr), -EFAULT);
+    CHECK_EQ(IOCTL(m.vcpu, KVM_GET_DEVICE_ATTR, &attr), -EFAULT);
+}
+
 /* jmp $; and hlt; jmp back to it */
 static const uint8_t spin[] = { 0xeb, 0xfe }, sleep_for_ever[] = { 0xf4, 0xeb, 0xfd };
 
@@ -232,6 +286,8 @@ static void cancelled_threads(void)
 
 static const struct test_case cases[] = {
     { "split irqchip", split_irqchip },
+    { "APIC bus clock", apic_bus_clock },
+    { "TSC offset", tsc_offset },
     { "threads cancelled in KVM_RUN", cancelled_threads },
     { "vCPU ids beyond 8 bits", ids_beyond_8_bits },
 };

@@ -290,6 +290,21 @@ static void test_one_shot(void **state)
         APIC_W(1, TMICT, 0), ADVANCE(5000), KICKED(0), APIC_R(1, TMCCT, 0));
 }
 
+static void test_slow_bus_clock(void **state)
+{
+    struct board *board = *state;
+
+    assert_int_equal(irqchip_set_apic_bus_ns(board->chip, 0), -EINVAL);
+    assert_int_equal(irqchip_set_apic_bus_ns(board->chip, 40), 0);
+    RUN(board, ENABLE(1), APIC_W(1, TDCR, DIV1), APIC_W(1, LVTT, 0x40), APIC_W(1, TMICT, 100),
+        ADVANCE(3999), APIC_R(1, TMCCT, 0), KICKED(0), ADVANCE(1), TAKE(1, 0x40), EOI(1),
+        APIC_W(1, TMICT, 100), ADVANCE(2000), APIC_R(1, TMCCT, 50));
+    /* The slowest there is: no count may wrap round into the past. */
+    assert_int_equal(irqchip_set_apic_bus_ns(board->chip, 1 << 25), 0);
+    RUN(board, APIC_W(1, TDCR, DIV128), KICKED(2), APIC_W(1, TMICT, 0xffffffff),
+        ADVANCE(1000 * MS), TAKE(1, NONE));
+}
+
 static void test_divider(void **state)
 {
     RUN(*state, ENABLE(1), APIC_W(1, LVTT, 0x40), APIC_W(1, TDCR, DIV128), APIC_W(1, TMICT, 100),
@@ -451,6 +466,7 @@ int main(void)
         TEST(test_ids_beyond_8_bits),
         TEST(test_one_shot),
         TEST(test_divider),
+        TEST(test_slow_bus_clock),
         TEST(test_masked_timer_counts_silently),
         TEST(test_periodic),
         TEST(test_periodic_is_limited),

@@ -19,6 +19,7 @@ struct irqchip *irqchip_new(const struct irqchip_ops *ops, void *opaque)
         return NULL;
     chip->ops = ops;
     chip->opaque = opaque;
+    chip->apic_bus_ns = 1;
     if (timers_init(&chip->timers)) {
         free(chip);
         return NULL;
@@ -146,6 +147,22 @@ void irqchip_set_x2apic_api(struct irqchip *chip, bool ids_32bit, bool no_broadc
     chip->x2apic_format |= ids_32bit;
     chip->no_broadcast_quirk |= no_broadcast_quirk;
     pthread_mutex_unlock(&chip->lock);
+}
+
+int irqchip_set_apic_bus_ns(struct irqchip *chip, uint64_t ns)
+{
+    const uint64_t longest = (uint64_t)UINT32_MAX * 128;        /* count and divider */
+    int ret = -ENXIO;
+
+    if (!ns || ns > UINT64_MAX / longest)
+        return -EINVAL;
+    pthread_mutex_lock(&chip->lock);
+    if (chip->present) {
+        chip->apic_bus_ns = ns;
+        ret = 0;
+    }
+    pthread_mutex_unlock(&chip->lock);
+    return ret;
 }
 
 static int set_line(struct irqchip *chip, uint32_t gsi, enum irq_source source, bool level)

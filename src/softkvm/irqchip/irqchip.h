@@ -86,6 +86,12 @@ int irqchip_set_pit_reinject(struct irqchip *chip, bool reinject);
 void irqchip_set_x2apic_api(struct irqchip *chip, bool ids_32bit, bool no_broadcast_quirk);
 
 /*
+ * KVM_CAP_X86_APIC_BUS_CYCLES_NS: what the timers' bus clock takes for a tick, 1 ns
+ * unless set.  -EINVAL: 0, or too long for the longest count; -ENXIO without irqchip.
+ */
+int irqchip_set_apic_bus_ns(struct irqchip *chip, uint64_t ns);
+
+/*
  * Port and memory accesses of the guest.  True: this belongs to a device here
  * and was done; false: it is user space's.
  */

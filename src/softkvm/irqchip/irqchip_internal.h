@@ -113,6 +113,7 @@ struct irqchip {
     bool present;
     bool split;                 /* PICs, I/O APIC and PIT are user space's */
     unsigned reserved_gsis;     /* split: GSIs below are pins of user space's I/O APIC */
+    uint64_t apic_bus_ns;       /* a tick of the local APICs' bus clock */
     bool resampled;             /* a line was ever held by SOURCE_RESAMPLE */
     bool x2apic_format, no_broadcast_quirk;     /* KVM_CAP_X2APIC_API */
     struct pic pic;

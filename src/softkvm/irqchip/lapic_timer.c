@@ -2,7 +2,7 @@
 /*
  * The local APIC's timer: one-shot, periodic, TSC deadline.
  * Source: SDM vol. 3, 11.5.4.  Its bus clock is KVM's: 1 GHz, one tick a
- * nanosecond before the divider.
+ * nanosecond before the divider, unless user space says otherwise.
  */
 #include "irqchip_internal.h"
 
@@ -23,7 +23,7 @@ static unsigned divide_shift(const struct lapic *lapic)
 
 static uint64_t ticks_to_ns(const struct lapic *lapic, uint32_t ticks)
 {
-    return (uint64_t)ticks << divide_shift(lapic);
+    return ((uint64_t)ticks << divide_shift(lapic)) * lapic->chip->apic_bus_ns;
 }
 
 static void timer_fire(struct irq_timer *timer, uint64_t now)
@@ -72,6 +72,9 @@ void lapic_timer_start(struct lapic *lapic, uint32_t count)
     first = ticks_to_ns(lapic, count);
     if (mode(lapic) == LVT_TIMER_PERIODIC && count == lapic->regs[REG_TIMER_INITIAL])
         first = lapic->period;
+    /* With a slow bus clock it may be centuries. */
+    if (first > INT64_MAX)
+        first = INT64_MAX;
     timer_arm(lapic->chip, &lapic->timer, timers_now(lapic->chip) + first);
 }
 
@@ -87,7 +90,7 @@ uint32_t lapic_timer_current(const struct lapic *lapic)
         left = lapic->period - (now - lapic->timer.deadline) % lapic->period;
     else
         left = 0;
-    return (uint32_t)(left >> divide_shift(lapic));
+    return (uint32_t)(left / lapic->chip->apic_bus_ns >> divide_shift(lapic));
 }
 
 void lapic_timer_set_lvt(struct lapic *lapic, uint32_t value)
