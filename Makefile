@@ -46,6 +46,11 @@ vmms: all guest-files ## QEMU's -accel kvm on softkvm: machines, processors, fir
 	@tools/deps.sh vmms
 	@python3 tests/launcher/qemu.py --build $(BUILD) --files $(BUILD)/guest --compare
 
+nested: all guest-files ## softkvm held against a real KVM with private memory, emulated by QEMU
+	@tests/nested/host.sh deps
+	@tests/nested/host.sh build
+	@python3 tests/nested/run.py --build $(BUILD)
+
 hostile: | deps ## every KVM ioctl at random for SECONDS (600); KVM=kernel: on /dev/kvm too
 	@tests/kvm/hostile.sh $(BUILD) $(or $(SECONDS),600) $(if $(KVM),--$(KVM))
 
