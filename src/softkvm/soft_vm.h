@@ -53,6 +53,7 @@ struct vm {
     struct msr_filter *msr_filter;      /* NULL: all allowed; changes while the VM is paused */
     uint32_t msr_exits;         /* KVM_MSR_EXIT_REASON_* that go to user space; atomic */
     uint64_t manual_dirty_log;  /* KVM_DIRTY_LOG_MANUAL_* as enabled; under lock */
+    bool hlt_in_guest;          /* KVM_X86_DISABLE_EXITS_HLT; atomic */
     bool exit_on_emulation_failure;     /* atomic, as are the next two */
     bool exception_payload, triple_fault_event;
     uint64_t disabled_quirks;   /* KVM_X86_QUIRK_*; changes while the VM is paused */

@@ -151,6 +151,34 @@ static void set_phys_bits(struct vcpu *vcpu)
     cpu_state_replaced(vcpu->cpu);
 }
 
+/* KVM's leaves may stand at any multiple of 0x100, after those of another hypervisor. */
+static struct kvm_cpuid_entry2 *pv_features(struct kvm_cpuid_entry2 *entries, uint32_t count)
+{
+    const struct kvm_cpuid_entry2 signature = kvm_signature();
+    uint32_t leaf = 0;
+
+    for (uint32_t i = 0; !leaf && i < count; i++) {
+        if ((entries[i].function & 0xffff00ff) == LEAF_KVM && entries[i].ebx == signature.ebx &&
+            entries[i].ecx == signature.ecx && entries[i].edx == signature.edx)
+            leaf = entries[i].function + 1;
+    }
+    for (uint32_t i = 0; leaf && i < count; i++) {
+        if (entries[i].function == leaf)
+            return &entries[i];
+    }
+    return NULL;
+}
+
+/* A processor that halts by itself can't be woken by another's hypercall. */
+static void remove_pv_unhalt(const struct vcpu *vcpu, struct kvm_cpuid_entry2 *entries,
+                             uint32_t count)
+{
+    struct kvm_cpuid_entry2 *features = pv_features(entries, count);
+
+    if (features && __atomic_load_n(&vcpu->vm->hlt_in_guest, __ATOMIC_RELAXED))
+        features->eax &= ~(1u << KVM_FEATURE_PV_UNHALT);
+}
+
 int cpuid_set(struct vcpu *vcpu, const struct kvm_cpuid2 *cpuid)
 {
     size_t size = cpuid->nent * sizeof(cpuid->entries[0]);
@@ -164,6 +192,7 @@ int cpuid_set(struct vcpu *vcpu, const struct kvm_cpuid2 *cpuid)
         if (!copy)
             return -ENOMEM;
         memcpy(copy, cpuid->entries, size);
+        remove_pv_unhalt(vcpu, copy, cpuid->nent);
     }
     free(vcpu->cpuid);
     vcpu->cpuid = copy;
@@ -248,28 +277,13 @@ void cpuid_query(struct vcpu *vcpu, uint32_t leaf, uint32_t subleaf, uint32_t re
     fill_in_state(vcpu, leaf, subleaf, regs);
 }
 
-/* KVM's leaves may stand at any multiple of 0x100, after those of another hypervisor. */
-static const struct kvm_cpuid_entry2 *pv_features(const struct vcpu *vcpu)
-{
-    const struct kvm_cpuid_entry2 signature = kvm_signature();
-
-    for (uint32_t i = 0; i < vcpu->nr_cpuid; i++) {
-        const struct kvm_cpuid_entry2 *entry = &vcpu->cpuid[i];
-
-        if ((entry->function & 0xffff00ff) == LEAF_KVM && entry->ebx == signature.ebx &&
-            entry->ecx == signature.ecx && entry->edx == signature.edx)
-            return cpuid_find(vcpu, entry->function + 1, 0);
-    }
-    return NULL;
-}
-
 bool cpuid_pv_allows(const struct vcpu *vcpu, unsigned feature)
 {
     const struct kvm_cpuid_entry2 *entry;
 
     if (!vcpu->pv_enforced)
         return true;
-    entry = pv_features(vcpu);
+    entry = pv_features(vcpu->cpuid, vcpu->nr_cpuid);
     return entry && entry->eax >> feature & 1;
 }
 

@@ -263,9 +263,14 @@ static int exit_debug(struct vcpu *vcpu)
     return finish(vcpu, KVM_EXIT_DEBUG);
 }
 
+static bool hlt_in_guest(const struct vcpu *vcpu)
+{
+    return __atomic_load_n(&vcpu->vm->hlt_in_guest, __ATOMIC_RELAXED);
+}
+
 static int halted(struct vcpu *vcpu)
 {
-    if (!vcpu->lapic)
+    if (!vcpu->lapic && !hlt_in_guest(vcpu))
         return finish(vcpu, KVM_EXIT_HLT);
     vcpu->mp_state = KVM_MP_STATE_HALTED;
     return RUN_ON;
@@ -496,11 +501,11 @@ static int run_loop(struct vcpu *vcpu, const struct run_signals *signals)
             ret = 0;            /* before it sleeps: what it waits for may depend on it */
         if (ret == RUN_ON && vcpu->mp_state != KVM_MP_STATE_RUNNABLE) {
             ret = sleep_in_library(vcpu, signals);
-            if (ret == 0) {
-                if (vcpu->mp_state == KVM_MP_STATE_HALTED)
-                    vcpu->mp_state = KVM_MP_STATE_RUNNABLE;
+            /* A HLT that isn't KVM's is over with the signal, which the processor saw too. */
+            if (vcpu->mp_state == KVM_MP_STATE_HALTED && (!ret || hlt_in_guest(vcpu)))
+                vcpu->mp_state = KVM_MP_STATE_RUNNABLE;
+            if (!ret)
                 ret = RUN_ON;
-            }
         }
     }
     if (ret == -EINTR && !vcpu->run->immediate_exit)

@@ -354,6 +354,19 @@ static int enable_triple_fault_event(struct vm *vm, const struct kvm_enable_cap 
     return enable_flag(&vm->triple_fault_event, cap);
 }
 
+/*
+ * For good; what this KVM doesn't offer is ignored, as Linux does.  PAUSE never
+ * leaves the guest.
+ */
+static int disable_exits(struct vm *vm, const struct kvm_enable_cap *cap)
+{
+    if (cap->args[0] & ~(uint64_t)KVM_X86_DISABLE_VALID_EXITS)
+        return -EINVAL;
+    if (cap->args[0] & KVM_X86_DISABLE_EXITS_HLT)
+        __atomic_store_n(&vm->hlt_in_guest, true, __ATOMIC_RELAXED);
+    return 0;
+}
+
 /* For good.  The first form of it takes whatever it is told. */
 static int disable_quirks(struct vm *vm, const struct kvm_enable_cap *cap)
 {
@@ -410,6 +423,7 @@ static int enable_cap(void *object, void *arg, unsigned long value)
         { KVM_CAP_EXIT_ON_EMULATION_FAILURE, enable_exit_on_emulation_failure },
         { KVM_CAP_EXCEPTION_PAYLOAD, enable_exception_payload },
         { KVM_CAP_X86_TRIPLE_FAULT_EVENT, enable_triple_fault_event },
+        { KVM_CAP_X86_DISABLE_EXITS, disable_exits },
         { KVM_CAP_DISABLE_QUIRKS, disable_quirks },
         { KVM_CAP_DISABLE_QUIRKS2, disable_quirks2 },
     };

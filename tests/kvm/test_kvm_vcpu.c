@@ -3,6 +3,8 @@
 #include "kvm_test.h"
 
 #include <cpuid.h>
+#include <signal.h>
+#include <sys/time.h>
 
 enum {
     MSR_SYSENTER_CS = 0x174, MSR_NONE = 0x474f4f00, MSR_MTRR_DEF_TYPE = 0x2ff, MSR_LSTAR = 0xc0000082,
@@ -252,6 +254,18 @@ static void set_pv_features(const struct machine *m, uint32_t features)
     CHECK_EQ(IOCTL(m->vcpu, KVM_SET_CPUID2, &cpuid), 0);
 }
 
+static uint32_t get_pv_features(const struct machine *m)
+{
+    union cpuid_table cpuid = { .head.nent = 256 };
+
+    CHECK_EQ(IOCTL(m->vcpu, KVM_GET_CPUID2, &cpuid), 0);
+    for (uint32_t i = 0; i < cpuid.head.nent; i++) {
+        if (cpuid.head.entries[i].function == 0x40000001)
+            return cpuid.head.entries[i].eax;
+    }
+    return 0;
+}
+
 static void enforced_pv_features(void)
 {
     struct {
@@ -310,6 +324,42 @@ static void monitor_and_mwait(void)
     CHECK_EQ(IOCTL(m.vcpu, KVM_SET_MSRS, &msrs), 1);
     machine_long_mode(&m, code, sizeof(code));
     machine_run_to(&m, KVM_EXIT_HLT);
+}
+
+static void on_alarm(int signal)
+{
+}
+
+/* HLT that doesn't exit: a signal ends the wait, and the guest goes on after it. */
+static void halt_in_guest(void)
+{
+    static const uint8_t code[] = { 0xf4, 0x90, 0xe6, 0x80, 0xf4 };    /* hlt; nop; out */
+    const struct itimerval soon = { .it_value.tv_usec = 50000 };
+    struct machine m = { .ram_size = 0x100000, .vm = create_vm(0) };
+    struct sigaction old;
+
+    if (!(check_extension(m.vm, KVM_CAP_X86_DISABLE_EXITS) & KVM_X86_DISABLE_EXITS_HLT) ||
+        test_is_pvm())
+        test_skip("HLT always exits");
+    CHECK_EQ(enable_cap(m.vm, KVM_CAP_X86_DISABLE_EXITS, 1 << 4), -EINVAL);
+    CHECK_EQ(enable_cap(m.vm, KVM_CAP_X86_DISABLE_EXITS, KVM_X86_DISABLE_EXITS_HLT), 0);
+    /* Linux looks at it when a vCPU is made. */
+    m.ram = host_memory(m.ram_size);
+    CHECK_EQ(set_region(m.vm, 0, 0, 0, m.ram_size, m.ram), 0);
+    machine_add_vcpu(&m);
+    /* Together with waiting for KVM_HC_KICK_CPU it can't be. */
+    set_pv_features(&m, 1 << 7 | 1 << 3);
+    CHECK_EQ(get_pv_features(&m), 1 << 3);
+    machine_long_mode(&m, code, sizeof(code));
+    sigaction(SIGALRM, &(struct sigaction){ .sa_handler = on_alarm }, &old);
+    CHECK_EQ(setitimer(ITIMER_REAL, &soon, NULL), 0);
+    if (machine_run(&m) == -EINTR) {
+        CHECK_EQ(m.run->exit_reason, KVM_EXIT_INTR);
+        machine_run_to(&m, KVM_EXIT_IO);
+    }
+    sigaction(SIGALRM, &old, NULL);
+    CHECK_EQ(m.run->exit_reason, KVM_EXIT_IO);
+    CHECK_EQ(m.run->io.port, 0x80);
 }
 
 static void check_emulation_failure(const struct machine *m)
@@ -447,6 +497,7 @@ static const struct test_case cases[] = {
     { "the other vendor's hypercall", foreign_hypercall },
     { "paravirtual features that CPUID hides", enforced_pv_features },
     { "MONITOR and MWAIT", monitor_and_mwait },
+    { "HLT that doesn't exit", halt_in_guest },
     { "an instruction that can't be emulated", emulation_failure },
     { "REP INS", string_input },
 };
