@@ -2,6 +2,7 @@
 /* The vCPU as an object: creation, descriptor, its shared page. */
 #include "soft_vcpu.h"
 
+#include "coalesced.h"
 #include "descriptor.h"
 #include "fd.h"
 #include "guest_clock.h"
@@ -129,12 +130,21 @@ static int class_ioctl(void *object, unsigned long request, unsigned long arg)
 static int class_mmap(void *object, void *addr, size_t length, int prot, int flags, int fd,
                       off_t offset, void **ret)
 {
+    const struct vcpu *vcpu = object;
     void *at = mmap(addr, length, prot, flags, fd, offset);
+    int error = 0;
 
     if (at == MAP_FAILED)
         return -errno;
-    *ret = at;
-    return 0;
+    /* The ring is the VM's: its page is the same in the mappings of all vCPUs. */
+    if (offset <= VCPU_RING_OFFSET && (uint64_t)(VCPU_RING_OFFSET - offset) < length)
+        error = coalesced_map(vcpu->vm->coalesced, (uint8_t *)at + (VCPU_RING_OFFSET - offset),
+                              prot, flags);
+    if (error)
+        munmap(at, length);
+    else
+        *ret = at;
+    return error;
 }
 
 /* The vCPU itself stays as long as the VM: its id can't be used again. */

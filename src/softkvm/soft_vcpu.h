@@ -22,8 +22,9 @@ struct lapic;
 struct vm;
 
 enum {
-    VCPU_RUN_SIZE = 2 * 4096,   /* struct kvm_run, then the page of port data */
+    VCPU_RUN_SIZE = 3 * 4096,   /* struct kvm_run, the page of port data, that of the ring */
     VCPU_PIO_OFFSET = 4096,
+    VCPU_RING_OFFSET = KVM_COALESCED_MMIO_PAGE_OFFSET * 4096,
     ACCESS_LOG_MAX = 16,
 };
 

@@ -3,6 +3,7 @@
 #include "soft_vm.h"
 
 #include "attr_map.h"
+#include "coalesced.h"
 #include "cpu.h"
 #include "descriptor.h"
 #include "eventfds.h"
@@ -169,6 +170,7 @@ static void vm_free(struct vm *vm)
 {
     ticker_free(vm->ticker);
     eventfds_free(vm->eventfds);
+    coalesced_free(vm->coalesced);
     for (unsigned i = 0; i < vm->nr_vcpus; i++)
         vcpu_free(vm->vcpus[i]);
     irqchip_free(vm->irqchip);
@@ -208,7 +210,9 @@ static struct vm *vm_new(const struct softkvm_options *options, uint32_t type)
     vm->irqchip = irqchip_new(&irqchip_ops, vm);
     vm->ticker = ticker_new(vm);
     vm->eventfds = eventfds_new(vm);
-    if (!vm->private_gfns || !vm->irqchip || !vm->eventfds || !vm->ticker) {
+    vm->coalesced = coalesced_new();
+    if (!vm->private_gfns || !vm->irqchip || !vm->eventfds || !vm->ticker ||
+        !vm->coalesced) {
         vm_free(vm);
         return NULL;
     }

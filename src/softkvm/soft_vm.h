@@ -22,6 +22,7 @@
 enum { VM_MAX_VCPUS = 1024, VM_MAX_VCPU_IDS = 4 * VM_MAX_VCPUS };
 
 struct attr_map;
+struct coalesced;
 struct eventfds;
 struct msr_filter;
 struct ticker;
@@ -45,6 +46,7 @@ struct vm {
 
     struct irqchip *irqchip;
     struct eventfds *eventfds;
+    struct coalesced *coalesced;
     struct ticker *ticker;
 
     uint32_t boot_cpu_id;

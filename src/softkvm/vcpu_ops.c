@@ -9,6 +9,7 @@
  */
 #include "soft_vcpu.h"
 
+#include "coalesced.h"
 #include "eventfds.h"
 #include "guest_clock.h"
 #include "guest_page.h"
@@ -144,7 +145,8 @@ static bool mmio_here(struct vcpu *vcpu, uint64_t gpa, void *data, unsigned size
     if (vcpu->lapic && (lapic_here(vcpu, gpa, data, size, write) ||
                         irqchip_mmio(vcpu->vm->irqchip, gpa, data, size, write)))
         return true;
-    return write && eventfds_write(vcpu->vm->eventfds, false, gpa, data, size);
+    return write && (eventfds_write(vcpu->vm->eventfds, false, gpa, data, size) ||
+                     coalesced_write(vcpu->vm->coalesced, false, gpa, data, size));
 }
 
 static enum cpu_status op_mmio(void *opaque, uint64_t gpa, void *data, unsigned size, bool write)
@@ -193,7 +195,8 @@ static void *pio_page(struct vcpu *vcpu)
 static bool pio_here(struct vcpu *vcpu, uint16_t port, void *data, unsigned size, bool write)
 {
     return (vcpu->lapic && irqchip_pio(vcpu->vm->irqchip, port, data, size, write)) ||
-           (write && eventfds_write(vcpu->vm->eventfds, true, port, data, size));
+           (write && (eventfds_write(vcpu->vm->eventfds, true, port, data, size) ||
+                      coalesced_write(vcpu->vm->coalesced, true, port, data, size)));
 }
 
 static enum cpu_status exit_io(struct vcpu *vcpu, uint16_t port, unsigned size, unsigned count,

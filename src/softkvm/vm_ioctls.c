@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The VM ioctls, one row each. */
 #include "capability.h"
+#include "coalesced.h"
 #include "eventfds.h"
 #include "guest_clock.h"
 #include "guest_memfd.h"
@@ -228,6 +229,16 @@ static int ioeventfd(void *object, void *arg, unsigned long value)
     struct vm *vm = object;
 
     return eventfds_ioeventfd(vm->eventfds, arg);
+}
+
+static int register_coalesced(void *object, void *arg, unsigned long value)
+{
+    return coalesced_register(object, arg);
+}
+
+static int unregister_coalesced(void *object, void *arg, unsigned long value)
+{
+    return coalesced_unregister(object, arg);
 }
 
 static int get_clock(void *object, void *arg, unsigned long value)
@@ -478,6 +489,11 @@ static const struct ioctl_row rows[] = {
                 MAX_ROUTES, EINVAL, CAP_NONE, set_gsi_routing),
     IOCTL_STRUCT(KVM_IRQFD, struct kvm_irqfd, KVM_CAP_IRQFD, irqfd),
     IOCTL_STRUCT(KVM_IOEVENTFD, struct kvm_ioeventfd, KVM_CAP_IOEVENTFD, ioeventfd),
+    /* Their capability is the ring's place: capability.c. */
+    IOCTL_STRUCT(KVM_REGISTER_COALESCED_MMIO, struct kvm_coalesced_mmio_zone, CAP_NONE,
+                 register_coalesced),
+    IOCTL_STRUCT(KVM_UNREGISTER_COALESCED_MMIO, struct kvm_coalesced_mmio_zone, CAP_NONE,
+                 unregister_coalesced),
     IOCTL_STRUCT(KVM_GET_CLOCK, struct kvm_clock_data, CAP_NONE, get_clock),
     IOCTL_STRUCT(KVM_SET_CLOCK, struct kvm_clock_data, CAP_NONE, set_clock),
     IOCTL_VALUE(KVM_SET_TSC_KHZ, KVM_CAP_VM_TSC_CONTROL, set_tsc_khz),

@@ -239,6 +239,56 @@ static void tsc_offset(void)
     CHECK_EQ(IOCTL(m.vcpu, KVM_GET_DEVICE_ATTR, &attr), -EFAULT);
 }
 
+/* out 0x40, al; out 0x41, al; out 0x10, al; jmp to the start */
+static const uint8_t port_writes[] = { 0xe6, 0x40, 0xe6, 0x41, 0xe6, 0x10, 0xeb, 0xf8 };
+
+/* Writes wait in the ring until the guest comes out for another reason, or it is full. */
+static void coalesced_writes(void)
+{
+    struct kvm_coalesced_mmio_zone zone = { .addr = 0x40, .size = 1, .pio = 1 };
+    struct kvm_coalesced_mmio_zone bad = { .addr = 0x40, .size = 1, .pio = 2 };
+    struct kvm_coalesced_mmio_zone wide = { .addr = 0x40, .size = 2, .pio = 1 };
+    struct kvm_coalesced_mmio_ring *ring;
+    struct machine m;
+    int page;
+
+    machine_init(&m, 0, 0x10000);
+    NEED(m.vm, KVM_CAP_COALESCED_PIO);
+    page = check_extension(m.vm, KVM_CAP_COALESCED_MMIO);
+    ring = (void *)((uint8_t *)m.run + 4096 * page);
+    machine_real_mode(&m, port_writes, sizeof(port_writes));
+    CHECK_EQ(IOCTL(m.vm, KVM_REGISTER_COALESCED_MMIO, &bad), -EINVAL);
+    CHECK_EQ(IOCTL(m.vm, KVM_REGISTER_COALESCED_MMIO, &zone), 0);
+    machine_run_to(&m, KVM_EXIT_IO);
+    CHECK_EQ(m.run->io.port, 0x41);
+    CHECK(ring->first == 0 && ring->last == 1);
+    CHECK_EQ(ring->coalesced_mmio[0].phys_addr, 0x40);
+    CHECK(ring->coalesced_mmio[0].len == 1 && ring->coalesced_mmio[0].pio == 1);
+    /* Garbage of user space's. */
+    ring->last = 0xffffffff;
+    machine_run_to(&m, KVM_EXIT_IO);
+    CHECK_EQ(m.run->io.port, 0x10);
+    machine_run_to(&m, KVM_EXIT_IO);
+    CHECK_EQ(m.run->io.port, 0x40);
+    ring->last = 4;
+    ring->first = 5;                    /* full */
+    machine_run_to(&m, KVM_EXIT_IO);
+    machine_run_to(&m, KVM_EXIT_IO);
+    machine_run_to(&m, KVM_EXIT_IO);
+    CHECK_EQ(m.run->io.port, 0x40);
+    ring->first = ring->last = 0;
+    /* A bigger one than was registered takes nothing away, a part of it does. */
+    CHECK_EQ(IOCTL(m.vm, KVM_UNREGISTER_COALESCED_MMIO, &wide), 0);
+    machine_run_to(&m, KVM_EXIT_IO);
+    machine_run_to(&m, KVM_EXIT_IO);
+    machine_run_to(&m, KVM_EXIT_IO);
+    CHECK(m.run->io.port == 0x41 && ring->last == 1);
+    CHECK_EQ(IOCTL(m.vm, KVM_UNREGISTER_COALESCED_MMIO, &zone), 0);
+    machine_run_to(&m, KVM_EXIT_IO);
+    machine_run_to(&m, KVM_EXIT_IO);
+    CHECK(m.run->io.port == 0x40 && ring->last == 1);
+}
+
 /* jmp $; and hlt; jmp back to it */
 static const uint8_t spin[] = { 0xeb, 0xfe }, sleep_for_ever[] = { 0xf4, 0xeb, 0xfd };
 
@@ -286,6 +336,7 @@ static void cancelled_threads(void)
 
 static const struct test_case cases[] = {
     { "split irqchip", split_irqchip },
+    { "coalesced writes", coalesced_writes },
     { "APIC bus clock", apic_bus_clock },
     { "TSC offset", tsc_offset },
     { "threads cancelled in KVM_RUN", cancelled_threads },
