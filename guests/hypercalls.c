@@ -20,9 +20,11 @@ static const struct call calls[] = {
     { "wrapped", HC_MAP_GPA_RANGE, 0xfffffffffffff000, 2, MAP_GPA_SHARED },
     { "wrapped in bytes", HC_MAP_GPA_RANGE, RAM, 1ULL << 52, MAP_GPA_SHARED },
     { "all pages there are", HC_MAP_GPA_RANGE, 0, UINT64_MAX, MAP_GPA_SHARED },
-    { "beyond memory", HC_MAP_GPA_RANGE, 1ULL << 40, 1, MAP_GPA_SHARED },
+    { "beyond memory, to shared", HC_MAP_GPA_RANGE, 1ULL << 40, 1, MAP_GPA_SHARED },
+    { "beyond memory, to private", HC_MAP_GPA_RANGE, 1ULL << 40, 1, MAP_GPA_PRIVATE },
     { "beyond the address space", HC_MAP_GPA_RANGE, 1ULL << 60, 1, MAP_GPA_SHARED },
-    { "device registers", HC_MAP_GPA_RANGE, 0xfec00000, 1, MAP_GPA_SHARED },
+    { "device registers, to shared", HC_MAP_GPA_RANGE, 0xfec00000, 1, MAP_GPA_SHARED },
+    { "device registers, to private", HC_MAP_GPA_RANGE, 0xfec00000, 1, MAP_GPA_PRIVATE },
     { "across the end of memory", HC_MAP_GPA_RANGE, RAM, 1 << 20, MAP_GPA_PRIVATE },
     { "good, to shared", HC_MAP_GPA_RANGE, RAM, 2, MAP_GPA_SHARED },
     { "good, again", HC_MAP_GPA_RANGE, RAM, 2, MAP_GPA_SHARED },
@@ -48,7 +50,7 @@ void guest_main(void)
         if (last_fault.happened)
             print("vector %u instead\n", last_fault.vector);
     }
-    print("from ring 3: %ld\n", (int64_t)ring3_call(make_call, 10));
+    print("from ring 3: %ld\n", (int64_t)ring3_call(make_call, 12));
     *memory = 0x1234567890abcdef;
     check(*memory == 0x1234567890abcdef, "memory afterwards");
 }

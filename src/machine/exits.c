@@ -59,6 +59,19 @@ static enum kvm_exit_action internal_error(struct machine_cpu *cpu, const char *
     return KVM_STOP;
 }
 
+/* Who asks for a conversion: this vCPU, on its own thread. */
+static struct conversion_origin origin_of(struct kvm_vcpu *vcpu, enum conversion_cause cause)
+{
+    struct conversion_origin origin = { .cause = cause, .vcpu = (int)kvm_vcpu_index(vcpu) };
+    struct kvm_regs regs;
+
+    /* A protected guest's registers may be nobody's business. */
+    origin.rip_known = kvm_vcpu_ioctl(vcpu, KVM_GET_REGS, &regs) == 0;
+    if (origin.rip_known)
+        origin.rip = regs.rip;
+    return origin;
+}
+
 /*
  * The guest touched a page in the state that it isn't in: convert, try again.  KVM
  * also exits so for a page that it can't get at all, which converting doesn't help.
@@ -66,6 +79,7 @@ static enum kvm_exit_action internal_error(struct machine_cpu *cpu, const char *
 static enum kvm_exit_action exit_memory_fault(void *opaque, struct kvm_vcpu *vcpu, uint64_t gpa,
                                               uint64_t size, bool private_)
 {
+    const struct conversion_origin origin = origin_of(vcpu, CONVERSION_MEMORY_FAULT);
     struct machine_cpu *cpu = opaque;
     char text[128];
     int ret;
@@ -78,7 +92,7 @@ static enum kvm_exit_action exit_memory_fault(void *opaque, struct kvm_vcpu *vcp
     cpu->fault_private = private_;
     ret = -ELOOP;
     if (++cpu->faults <= MAX_FAULTS_ON_A_PAGE)
-        ret = memory_convert(cpu->machine->mem, gpa, size, private_, NULL);
+        ret = memory_convert_for(cpu->machine->mem, &origin, gpa, size, private_, NULL);
     if (ret == 0)
         return KVM_RESUME;
     g_snprintf(text, sizeof(text), "the page at 0x%" PRIx64 " can't be made %s: %s", gpa,
@@ -86,20 +100,22 @@ static enum kvm_exit_action exit_memory_fault(void *opaque, struct kvm_vcpu *vcp
     return internal_error(cpu, text);
 }
 
-/* The guest is told with the negative errno that KVM's own hypercalls use. */
+/*
+ * The guest is told with the negative errno that KVM's own hypercalls use, and goes
+ * on.  To shared where there is no RAM is shared already: OVMF and TDX guests ask for
+ * that, for the whole PCI hole.
+ */
 static enum kvm_exit_action exit_map_gpa_range(void *opaque, struct kvm_vcpu *vcpu, uint64_t gpa,
                                                uint64_t size, bool private_, uint64_t *ret)
 {
+    const struct conversion_origin origin = origin_of(vcpu, CONVERSION_HYPERCALL);
     struct machine_cpu *cpu = opaque;
 
     trace(TRACE_KVM_MAP_GPA_RANGE, "cpu=%u gpa=0x%" PRIx64 " size=0x%" PRIx64 " %s",
           kvm_vcpu_index(vcpu), gpa, size, private_ ? "private" : "shared");
     cpu->faults = 0;
-    /* To shared where there is no RAM at all is nothing to memory_convert(), but not to the ABI. */
-    if (memory_ram_at(cpu->machine->mem, gpa) == 0)
-        *ret = (uint64_t)-EINVAL;
-    else
-        *ret = (uint64_t)(int64_t)memory_convert(cpu->machine->mem, gpa, size, private_, NULL);
+    *ret = (uint64_t)(int64_t)memory_convert_for(cpu->machine->mem, &origin, gpa, size, private_,
+                                                 NULL);
     return KVM_RESUME;
 }
 

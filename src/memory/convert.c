@@ -286,39 +286,72 @@ static void trace_conversion(const struct conversion *conv, uint64_t gpa, uint64
               direction);
 }
 
-int memory_convert_locked(struct memory *mem, uint64_t gpa, uint64_t size, bool private_,
-                          bool keep_copies, uint64_t *ret_gpa)
+static uint64_t changed_pages(const struct conversion *conv)
+{
+    uint64_t pages = 0;
+
+    for (guint i = 0; i < conv->runs->len; i++)
+        pages += run_at(conv, i)->size / GUEST_PAGE_SIZE;
+    return pages;
+}
+
+int memory_convert_locked(struct memory *mem, const struct conversion_origin *origin, uint64_t gpa,
+                          uint64_t size, bool private_, bool keep_copies, uint64_t *ret_gpa)
 {
     struct conversion conv = {
         .mem = mem, .private_ = private_, .keep_copies = keep_copies, .bad_gpa = gpa,
     };
+    struct conversion_record record = {
+        .origin = *origin, .gpa = gpa, .size = size, .to_private = private_,
+    };
     int ret = -EINVAL;
 
+    history_begin(&record);
     if (size && is_aligned(gpa | size, GUEST_PAGE_SIZE) && !range_wraps(gpa, size)) {
         conv.parts = g_array_new(FALSE, FALSE, sizeof(struct part));
         conv.runs = g_array_new(FALSE, FALSE, sizeof(struct run));
         ret = run_conversion(&conv, gpa, size);
+        record.pages = changed_pages(&conv);
         g_array_free(conv.parts, TRUE);
         g_array_free(conv.runs, TRUE);
     }
     if (ret) {
         mem->counters.failed_conversions++;
+        record.failed_gpa = conv.bad_gpa;
         if (ret_gpa)
             *ret_gpa = conv.bad_gpa;
     } else {
         mem->counters.conversions++;
     }
+    record.result = ret;
+    history_add(mem, &record);
     trace_conversion(&conv, gpa, size, ret);
+    return ret;
+}
+
+int memory_convert_own(struct memory *mem, enum conversion_cause cause, uint64_t gpa, uint64_t size,
+                       bool private_, uint64_t *ret_gpa)
+{
+    const struct conversion_origin origin = { .cause = cause, .vcpu = -1 };
+
+    return memory_convert_locked(mem, &origin, gpa, size, private_, true, ret_gpa);
+}
+
+int memory_convert_for(struct memory *mem, const struct conversion_origin *origin, uint64_t gpa,
+                       uint64_t size, bool private_, uint64_t *ret_gpa)
+{
+    int ret;
+
+    pthread_mutex_lock(&mem->lock);
+    ret = memory_convert_locked(mem, origin, gpa, size, private_, false, ret_gpa);
+    pthread_mutex_unlock(&mem->lock);
     return ret;
 }
 
 int memory_convert(struct memory *mem, uint64_t gpa, uint64_t size, bool private_,
                    uint64_t *ret_gpa)
 {
-    int ret;
+    const struct conversion_origin origin = { .cause = CONVERSION_HOST, .vcpu = -1 };
 
-    pthread_mutex_lock(&mem->lock);
-    ret = memory_convert_locked(mem, gpa, size, private_, false, ret_gpa);
-    pthread_mutex_unlock(&mem->lock);
-    return ret;
+    return memory_convert_for(mem, &origin, gpa, size, private_, ret_gpa);
 }

@@ -308,8 +308,8 @@ static int withdraw(struct ram_block *block, uint64_t offset, uint64_t size)
         uint64_t end = MIN(offset + size, map->offset + map->size);
 
         if (map->block == block && start < end)
-            ret = memory_convert_locked(mem, map->gpa + (start - map->offset), end - start, true,
-                                        true, NULL);
+            ret = memory_convert_own(mem, CONVERSION_UNPLUG, map->gpa + (start - map->offset),
+                                     end - start, true, NULL);
     }
     return ret;
 }

@@ -65,7 +65,7 @@ static bool make_all_private(struct memory *mem, GError **error)
 
         if (!map->block->private_pages)
             continue;
-        ret = memory_convert_locked(mem, map->gpa, map->size, true, true, &gpa);
+        ret = memory_convert_own(mem, CONVERSION_LAUNCH, map->gpa, map->size, true, &gpa);
         if (ret) {
             error_set_errno(error, ret, "memory '%s' at 0x%" PRIx64 " can't be made private",
                             map->block->name, gpa);

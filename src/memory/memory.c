@@ -31,6 +31,7 @@ void memory_free(struct memory *mem)
         mapping_delete_slot(mem, &g_array_index(mem->mappings, struct mapping, i));
     g_array_free(mem->mappings, TRUE);
     g_ptr_array_free(mem->blocks, TRUE);
+    g_free(mem->history);
     pthread_mutex_destroy(&mem->lock);
     g_free(mem);
 }
@@ -347,7 +348,7 @@ static int reset_locked(struct memory *mem, uint64_t *ret_gpa)
         const struct mapping *map = &g_array_index(mem->mappings, struct mapping, i);
 
         *ret_gpa = map->gpa;
-        ret = memory_convert_locked(mem, map->gpa, map->size, false, true, ret_gpa);
+        ret = memory_convert_own(mem, CONVERSION_RESET, map->gpa, map->size, false, ret_gpa);
         if (!ret)
             ret = mapping_delete_slot(mem, map);
     }

@@ -123,6 +123,24 @@ uint64_t memory_ram_at(struct memory *mem, uint64_t gpa);
 int memory_convert(struct memory *mem, uint64_t gpa, uint64_t size, bool private_,
                    uint64_t *ret_gpa);
 
+/* Who asked, for the history (history.h). */
+enum conversion_cause {
+    CONVERSION_HOST,            /* whatever isn't one of the following */
+    CONVERSION_MEMORY_FAULT,    /* the guest touched a page in the other state */
+    CONVERSION_HYPERCALL,       /* KVM_HC_MAP_GPA_RANGE */
+    CONVERSION_LAUNCH, CONVERSION_RESET, CONVERSION_UNPLUG,
+};
+
+struct conversion_origin {
+    enum conversion_cause cause;
+    int vcpu;                   /* -1: none */
+    bool rip_known;
+    uint64_t rip;               /* of the guest, when it asked */
+};
+
+int memory_convert_for(struct memory *mem, const struct conversion_origin *origin, uint64_t gpa,
+                       uint64_t size, bool private_, uint64_t *ret_gpa);
+
 /* --- Queries: see attributes.h too --- */
 
 struct memory_counters {

@@ -4,6 +4,7 @@
 #define MEMORY_INTERNAL_H
 
 #include "discard.h"
+#include "history.h"
 #include "memory.h"
 
 #include <pthread.h>
@@ -90,6 +91,8 @@ struct memory {
     bool listeners_away;                /* during a reset: they have nothing and aren't told */
     struct memory_counters counters;
     bool launched;
+    struct conversion_record *history;  /* NULL until there is one; slot = serial % size */
+    uint64_t last_conversion;           /* serial */
 };
 
 /* All that follow: mem->lock is held. */
@@ -113,8 +116,17 @@ int ram_block_discard_copy(struct ram_block *block, uint64_t offset, uint64_t si
 int ram_block_free_copies(struct ram_block *block, uint64_t offset, uint64_t size);
 
 /* memory_convert() for those who hold the lock; keep_copies: the other copy is not freed. */
-int memory_convert_locked(struct memory *mem, uint64_t gpa, uint64_t size, bool private_,
-                          bool keep_copies, uint64_t *ret_gpa);
+int memory_convert_locked(struct memory *mem, const struct conversion_origin *origin, uint64_t gpa,
+                          uint64_t size, bool private_, bool keep_copies, uint64_t *ret_gpa);
+/* The same without a vCPU, both copies are kept. */
+int memory_convert_own(struct memory *mem, enum conversion_cause cause, uint64_t gpa, uint64_t size,
+                       bool private_, uint64_t *ret_gpa);
+
+/* --- history.c --- */
+
+/* Notes when it begins, and adds it when it has ended. */
+void history_begin(struct conversion_record *record);
+void history_add(struct memory *mem, struct conversion_record *record);
 
 /* --- discard.c --- */
 

@@ -7,7 +7,7 @@
 #include <string.h>
 
 const struct command *const command_tables[] = {
-    commands_monitor, commands_machine, commands_cpu, commands_attributes, commands_memory,
+    commands_monitor, commands_machine, commands_cpu, commands_attributes, commands_conversions, commands_memory,
     commands_object, commands_device, NULL,
 };
 

@@ -32,7 +32,7 @@ struct command {
 /* The tables of the files, in the order of help; each ends with an empty row. */
 extern const struct command *const command_tables[];
 extern const struct command commands_monitor[], commands_machine[], commands_cpu[],
-    commands_attributes[], commands_memory[], commands_object[], commands_device[];
+    commands_attributes[], commands_conversions[], commands_memory[], commands_object[], commands_device[];
 
 const struct command *command_find_qmp(const char *name);
 /* name: one word, or "info" and one. */
@@ -83,6 +83,10 @@ void hmp_session_free(struct hmp_session *hmp);
 void hmp_run_line(const struct monitor_ctx *ctx, const char *line, GString *out);
 /* Text of `help [name]`. */
 void hmp_help(const char *name, GString *out);
+
+/* commands_conversions.c */
+extern const struct schema_type type_conversion;        /* one record of the history */
+void conversion_events_stop(void);
 
 /* event.c */
 extern const struct event_type {

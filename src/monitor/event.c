@@ -28,6 +28,9 @@ static const struct schema_type type_panic_data = SCHEMA_OBJECT_OF(
 static const struct schema_type type_deleted_data = SCHEMA_OBJECT_OF(
     { "device", &schema_str, true }, { "path", &schema_str });
 
+static const struct schema_type type_conversions_data = SCHEMA_OBJECT_OF(
+    { "count", &schema_int }, { "last", &type_conversion });
+
 const struct event_type event_types[] = {
     { "SHUTDOWN", &type_cause_data },
     { "RESET", &type_cause_data },
@@ -35,6 +38,7 @@ const struct event_type event_types[] = {
     { "RESUME" },
     { "POWERDOWN" },
     { "GUEST_PANICKED", &type_panic_data },
+    { "MEMORY_CONVERSIONS", &type_conversions_data },
     { "DEVICE_DELETED", &type_deleted_data },
     { NULL },
 };

@@ -54,6 +54,7 @@ void monitor_free(struct monitor *mon)
 
 void monitor_free_all(void)
 {
+    conversion_events_stop();
     event_shutdown();
     while (monitors && monitors->len)
         monitor_free(g_ptr_array_index(monitors, monitors->len - 1));

@@ -8,6 +8,7 @@
 
 const struct schema_type schema_str = { .meta = SCHEMA_STR };
 const struct schema_type schema_int = { .meta = SCHEMA_INT };
+const struct schema_type schema_uint = { .meta = SCHEMA_UINT };
 const struct schema_type schema_number = { .meta = SCHEMA_NUMBER };
 const struct schema_type schema_bool = { .meta = SCHEMA_BOOL };
 const struct schema_type schema_any = { .meta = SCHEMA_ANY };
@@ -25,6 +26,12 @@ static bool is_int(struct json_object *value)
 {
     return json_object_is_type(value, json_type_int) &&
            (json_object_get_int64(value) < 0 || json_object_get_uint64(value) <= INT64_MAX);
+}
+
+/* What is above an int64, json-c gives as the largest one. */
+static bool is_uint(struct json_object *value)
+{
+    return json_object_is_type(value, json_type_int) && json_object_get_int64(value) >= 0;
 }
 
 static bool is_bool(struct json_object *value)
@@ -57,6 +64,7 @@ static const struct meta {
     const char *expected;
 } metas[] = {
     [SCHEMA_STR] = { is_string, "string" },     [SCHEMA_INT] = { is_int, "integer" },
+    [SCHEMA_UINT] = { is_uint, "uint64" },
     [SCHEMA_NUMBER] = { is_number, "number" },  [SCHEMA_BOOL] = { is_bool, "boolean" },
     [SCHEMA_ANY] = { is_any, "any" },           [SCHEMA_OBJECT] = { is_object, "object" },
     [SCHEMA_ENUM] = { is_string, "string" },    [SCHEMA_ARRAY] = { is_array, "array" },

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 
 enum schema_meta {
-    SCHEMA_STR, SCHEMA_INT, SCHEMA_NUMBER, SCHEMA_BOOL, SCHEMA_ANY, SCHEMA_OBJECT, SCHEMA_ENUM,
+    SCHEMA_STR, SCHEMA_INT, SCHEMA_UINT, SCHEMA_NUMBER, SCHEMA_BOOL, SCHEMA_ANY, SCHEMA_OBJECT, SCHEMA_ENUM,
     SCHEMA_ARRAY,
 };
 
@@ -43,8 +43,9 @@ struct schema_type {
     const struct schema_variant *variants;
 };
 
-extern const struct schema_type schema_str, schema_int, schema_number, schema_bool, schema_any,
-    schema_strings, schema_empty;
+/* schema_uint: 64 bits without a sign; programs are told that it is an int. */
+extern const struct schema_type schema_str, schema_int, schema_uint, schema_number, schema_bool,
+    schema_any, schema_strings, schema_empty;
 
 /* Types of tables written in place. */
 #define SCHEMA_OBJECT_OF(...) \

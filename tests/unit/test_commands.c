@@ -8,6 +8,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -209,6 +210,16 @@ static const struct {
     { "info ramblock-attributes m0",
       "ramblock-attributes: extraneous characters at the end of line\n"
       "Try \"help info ramblock-attributes\" for more information\n" },
+    { "info conversions -s 1", "     2 00:00:02.000000 0x0000000000100000+0x1000 to shared, 1 pages,"
+      " hypercall, CPU 1 at 0xffffffff81000010: failed at 0x100000: No space left on device\n" },
+    { "info conversions -n 2 -s 2", "" },
+    { "info conversions -n 0", "Error: Parameter 'limit' expects a number of at least 1\n" },
+    { "conversion_events on 99",
+      "Error: Parameter 'interval' expects milliseconds, at least 100\n" },
+    { "conversion_events perhaps", "conversion_events: 'on' or 'off' expected\n"
+      "Try \"help conversion_events\" for more information\n" },
+    { "conversion_events on", "" },
+    { "conversion_events off", "" },
     { "info ramblock-summary", "m0:\n  size: 67108864\n  private: 66060288\n"
       "  shared: 1048576\n  populated: 1048576\n  ranges: 2\n  map-bytes: 4096\n"
       "  largest-private: 0x3f00000 at 0x100000\n  largest-shared: 0x100000 at 0x0\n" },
@@ -264,6 +275,7 @@ static void test_help_lists_every_command(void **state)
 
 int main(void)
 {
+    setenv("TZ", "UTC", 1);
     const struct CMUnitTest tests[] = {
         TEST(test_rows_are_complete), TEST(test_results_are_what_the_schema_says),
         TEST(test_schema_hangs_together), TEST(test_lines), TEST(test_registers),

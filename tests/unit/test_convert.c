@@ -486,6 +486,42 @@ static void check_ranges(struct ram_block *block, const char *expected)
     assert_string_equal(text->str, expected);
 }
 
+/* Every call leaves a record; only so many are kept. */
+static void test_history(void **state)
+{
+    const struct conversion_origin origin = { CONVERSION_HYPERCALL, 3, true, 0xffffffff81234567 };
+    const struct conversion_record *r;
+    g_autoptr(GArray) one = NULL, all = NULL, newer = NULL;
+    uint64_t last;
+
+    assert_int_equal(memory_convert_for(mem, &origin, 2 * PAGE, 3 * PAGE, true, NULL), 0);
+    assert_int_equal(convert(1, 3, true, NULL), 0);
+    assert_int_equal(memory_convert(mem, 1 * GIB, PAGE, true, NULL), -EINVAL);
+    one = memory_conversions(mem, 0, 10, &last);
+    assert_int_equal(last, 3);
+    assert_int_equal(one->len, 3);
+    r = &g_array_index(one, struct conversion_record, 0);
+    assert_true(r->serial == 1 && r->gpa == 2 * PAGE && r->size == 3 * PAGE && r->pages == 3);
+    assert_true(r->to_private && r->result == 0 && r->origin.cause == CONVERSION_HYPERCALL);
+    assert_true(r->origin.vcpu == 3 && r->origin.rip == origin.rip && r->time_us > 0);
+    assert_int_equal(r[1].pages, 1);
+    assert_int_equal(r[1].origin.cause, CONVERSION_HOST);
+    assert_true(r[2].result == -EINVAL && r[2].failed_gpa == 1 * GIB && r[2].pages == 0);
+    for (unsigned i = 0; i < 2 * CONVERSION_HISTORY; i++) {
+        fake.nr_calls = 0;
+        convert(i % PAGES, 1, i & 1, NULL);
+    }
+    all = memory_conversions(mem, 0, SIZE_MAX, &last);
+    assert_int_equal(last, 2 * CONVERSION_HISTORY + 3);
+    assert_int_equal(all->len, CONVERSION_HISTORY);
+    for (guint i = 0; i < all->len; i++)
+        assert_int_equal(g_array_index(all, struct conversion_record, i).serial,
+                         last - CONVERSION_HISTORY + 1 + i);
+    newer = memory_conversions(mem, last - 2, 100, NULL);
+    assert_int_equal(newer->len, 2);
+    g_array_unref(memory_conversions(mem, UINT64_MAX, 100, NULL));
+}
+
 static void test_query(void **state)
 {
     check_ranges(low, "0+64s+ ");
@@ -606,6 +642,7 @@ int main(void)
         TEST(test_rollback_fails),
         TEST(test_no_memory_over_the_hole),
         TEST(test_listener_life),
+        TEST(test_history),
         TEST(test_query),
         TEST(test_queries_are_consistent),
     };
