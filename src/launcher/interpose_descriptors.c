@@ -285,6 +285,18 @@ PWRITE(pwrite64)
 VECTOR(readv)
 VECTOR(writev)
 
+#define VECTOR_AT(name_)                                                                 \
+    INTERPOSED ssize_t name_(int fd, const struct iovec *iov, int count, off_t offset)   \
+    {                                                                                    \
+        return softkvm_owns(fd) ? libc_result(-EINVAL)                                   \
+                                : NEXT(name_)(fd, iov, count, offset);                   \
+    }
+
+VECTOR_AT(preadv)
+VECTOR_AT(preadv64)
+VECTOR_AT(pwritev)
+VECTOR_AT(pwritev64)
+
 #define FTRUNCATE(name_)                                                                 \
     INTERPOSED int name_(int fd, off_t length)                                           \
     {                                                                                    \

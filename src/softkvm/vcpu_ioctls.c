@@ -455,7 +455,8 @@ static int pre_fault_memory(void *object, void *arg, unsigned long user)
                                                     &is_private);
 
         if (kind != GUEST_PAGE_RAM && range->size == before)
-            return kind == GUEST_PAGE_NONE ? -ENOENT : -EFAULT;
+            return kind == GUEST_PAGE_NONE ? -ENOENT
+                   : kind == GUEST_PAGE_NO_MEMORY ? -ENOMEM : -EFAULT;
         if (kind != GUEST_PAGE_RAM)
             return 0;
         if (!user_page_usable((uintptr_t)page.host, false))

@@ -88,6 +88,7 @@ static int convert(int vm, int gmem, uint64_t offset, uint64_t size, uint64_t at
 /* A guest that reads a page which nobody has touched. */
 static void guest_page(void)
 {
+    struct kvm_pre_fault_memory range = { .gpa = AT_4G + 3 * PAGE, .size = PAGE };
     struct machine m;
     uint64_t where;
     int gmem;
@@ -111,6 +112,12 @@ static void guest_page(void)
     CHECK_EQ(kvm_run_memory_fault(m.run)->flags, KVM_MEMORY_EXIT_FLAG_PRIVATE);
     CHECK_EQ(softkvm_fallocate(gmem, FALLOC_FL_KEEP_SIZE, 3 * PAGE, PAGE), -ENOMEM);
     machine_run_to(&m, KVM_EXIT_IO);
+    CHECK_EQ(softkvm_fail(NULL), 0);
+    CHECK_EQ(softkvm_fail("page:1"), 0);
+    CHECK_EQ(IOCTL(m.vcpu, KVM_PRE_FAULT_MEMORY, &range), -ENOMEM);
+    CHECK_EQ(range.size, PAGE);
+    CHECK_EQ(IOCTL(m.vcpu, KVM_PRE_FAULT_MEMORY, &range), 0);
+    CHECK_EQ(range.size, 0);
     CHECK_EQ(softkvm_fail(NULL), 0);
 }
 

@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -114,10 +115,12 @@ static void guest_memfd(void)
     int kvm = open_kvm(), vm = create_vm(kvm, KVM_X86_DEFAULT_VM);
     int fd = create_guest_memfd(vm, 0x4000, GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED);
     struct stat st;
-    char *map, byte;
+    char *map, byte = 0;
+    struct iovec iov = { &byte, 1 };
 
     CHECK(fstat(fd, &st) == 0 && st.st_size == 0x4000 && st.st_blksize == 4096);
     CHECK(FAILS(EINVAL, read(fd, &byte, 1)) && FAILS(EINVAL, write(fd, "x", 1)));
+    CHECK(FAILS(EINVAL, preadv(fd, &iov, 1, 0)) && FAILS(EINVAL, pwritev(fd, &iov, 1, 0)));
     CHECK(FAILS(EINVAL, pwrite(fd, "x", 1, 0)) && FAILS(EINVAL, ftruncate(fd, 0x1000)));
     CHECK(FAILS(EINVAL, (long)mmap(NULL, 0x4000, PROT_READ, MAP_PRIVATE, fd, 0)));
     map = mmap(NULL, 0x4000, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -171,15 +174,13 @@ static void attributes_by_version_2(void)
 /* A client's loop: the whole call again, so many times. */
 static void pinned(void)
 {
-    int kvm = open_kvm(), vm = create_vm(kvm, KVM_X86_SW_PROTECTED_VM), fd;
-    struct kvm_create_guest_memfd args = { .size = 0x4000, .flags = GUEST_MEMFD_FLAG_INIT_SHARED };
+    int kvm = open_kvm(), vm = create_vm(kvm, KVM_X86_SW_PROTECTED_VM);
+    int fd = create_guest_memfd(vm, 0x4000, GUEST_MEMFD_FLAG_INIT_SHARED);
     struct kvm_memory_attributes2 attrs = {
         .size = 0x4000, .attributes = KVM_MEMORY_ATTRIBUTE_PRIVATE, .error_offset = ~0ULL,
     };
     int tries = 0;
 
-    fd = ioctl(vm, KVM_CREATE_GUEST_MEMFD, &args);
-    CHECK(fd >= 0);
     while (ioctl(fd, KVM_SET_MEMORY_ATTRIBUTES2, &attrs) < 0 && tries < 10) {
         CHECK(errno == EAGAIN && attrs.error_offset == 0x1000);
         tries++;
