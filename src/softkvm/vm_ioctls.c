@@ -166,6 +166,30 @@ static int set_pit2(void *object, void *arg, unsigned long value)
     return irqchip_set_pit(vm->irqchip, arg);
 }
 
+/* Without the flags, that is. */
+static int get_pit(void *object, void *arg, unsigned long value)
+{
+    struct vm *vm = object;
+    struct kvm_pit_state2 state;
+    int ret = irqchip_get_pit(vm->irqchip, &state);
+
+    if (!ret)
+        memcpy(arg, state.channels, sizeof(struct kvm_pit_state));
+    return ret;
+}
+
+static int set_pit(void *object, void *arg, unsigned long value)
+{
+    struct vm *vm = object;
+    struct kvm_pit_state2 state;
+    int ret = irqchip_get_pit(vm->irqchip, &state);
+
+    if (ret)
+        return ret;
+    memcpy(state.channels, arg, sizeof(struct kvm_pit_state));
+    return irqchip_set_pit(vm->irqchip, &state);
+}
+
 static int reinject_control(void *object, void *arg, unsigned long user)
 {
     struct vm *vm = object;
@@ -475,6 +499,10 @@ static const struct ioctl_row rows[] = {
     IOCTL_VALUE(KVM_CREATE_PIT, KVM_CAP_PIT, create_pit),
     IOCTL_STRUCT(KVM_GET_PIT2, struct kvm_pit_state2, KVM_CAP_PIT_STATE2, get_pit2),
     IOCTL_STRUCT(KVM_SET_PIT2, struct kvm_pit_state2, KVM_CAP_PIT_STATE2, set_pit2),
+    IOCTL_STRUCT(KVM_GET_PIT, struct kvm_pit_state, KVM_CAP_PIT, get_pit),
+    /* This, too, only reads. */
+    { .name = "KVM_SET_PIT", .cmd = (unsigned)KVM_SET_PIT, .cap = KVM_CAP_PIT,
+      .size = IOCTL_TYPE_SIZE(KVM_SET_PIT, struct kvm_pit_state), .fn = set_pit, .in = true },
     IOCTL_VALUE(KVM_REINJECT_CONTROL, KVM_CAP_REINJECT_CONTROL, reinject_control),
     IOCTL_STRUCT(KVM_GET_IRQCHIP, struct kvm_irqchip, KVM_CAP_IRQCHIP, get_irqchip),
     /* Its number says that it returns something; it only reads. */

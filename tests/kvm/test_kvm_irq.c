@@ -289,6 +289,26 @@ static void coalesced_writes(void)
     CHECK(m.run->io.port == 0x40 && ring->last == 1);
 }
 
+static void old_pit_state(void)
+{
+    struct kvm_pit_config config = { 0 };
+    struct kvm_pit_state state = { 0 };
+    struct kvm_pit_state2 state2 = { 0 };
+    int vm = irqchip_vm();
+
+    NEED(vm, KVM_CAP_PIT2);
+    CHECK_EQ(IOCTL(vm, KVM_GET_PIT, &state), -ENXIO);
+    CHECK_EQ(IOCTL(vm, KVM_SET_PIT, &state), -ENXIO);
+    CHECK_EQ(IOCTL(vm, KVM_CREATE_PIT2, &config), 0);
+    CHECK_EQ(IOCTL(vm, KVM_GET_PIT, &state), 0);
+    state.channels[2].count = 0x1234;
+    state.channels[2].mode = 3;
+    CHECK_EQ(IOCTL(vm, KVM_SET_PIT, &state), 0);
+    CHECK_EQ(IOCTL(vm, KVM_GET_PIT2, &state2), 0);
+    CHECK_EQ(state2.channels[2].count, 0x1234);
+    CHECK_EQ(state2.channels[2].mode, 3);
+}
+
 /* jmp $; and hlt; jmp back to it */
 static const uint8_t spin[] = { 0xeb, 0xfe }, sleep_for_ever[] = { 0xf4, 0xeb, 0xfd };
 
@@ -336,6 +356,7 @@ static void cancelled_threads(void)
 
 static const struct test_case cases[] = {
     { "split irqchip", split_irqchip },
+    { "old PIT state", old_pit_state },
     { "coalesced writes", coalesced_writes },
     { "APIC bus clock", apic_bus_clock },
     { "TSC offset", tsc_offset },
