@@ -186,6 +186,7 @@ void guest_main(void)
     }
     while (__atomic_load_n(&finished, __ATOMIC_SEQ_CST) < nr_cpus - 1)
         cpu_pause();
+    convert(&cpus[0], 0, nr_cpus * OWN + COMMON, true);     /* the same map each time */
     for (unsigned c = 0; c < nr_cpus; c++) {
         conversions += cpus[c].conversions;
         if (cpus[c].failure)
