@@ -249,11 +249,34 @@ static const struct host_memory *shared_backing(const struct ram_block *block)
     return block->backend ? &block->backend->host : &block->own;
 }
 
+static bool is_all_private(const struct ram_block *block, uint64_t offset, uint64_t size)
+{
+    return attr_map_all(block->private_pages, offset / GUEST_PAGE_SIZE, size / GUEST_PAGE_SIZE,
+                        true);
+}
+
+/*
+ * Of huge pages, those go in which nothing is shared any more: at the range's ends
+ * that depends on what was private before.
+ */
+static int discard_shared_copy(struct ram_block *block, uint64_t offset, uint64_t size)
+{
+    const struct host_memory *memory = shared_backing(block);
+    uint64_t page = memory->page_size;
+    uint64_t start = offset / page * page, end = (offset + size + page - 1) / page * page;
+
+    if (start < offset && !is_all_private(block, start, page))
+        start += page;
+    if (start < end && end > offset + size && !is_all_private(block, end - page, page))
+        end -= page;
+    return start < end ? host_memory_discard(memory, start, end - start) : 0;
+}
+
 int ram_block_discard_copy(struct ram_block *block, uint64_t offset, uint64_t size, bool shared)
 {
     if (block->kind != BACKEND_TWO_BACKINGS)
         return 0;
-    return shared ? host_memory_discard(shared_backing(block), offset, size)
+    return shared ? discard_shared_copy(block, offset, size)
                   : punch(block->guest_memfd, offset, size);
 }
 

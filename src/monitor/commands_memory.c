@@ -2,6 +2,7 @@
 /* Commands about guest memory: blocks, backends. */
 #include "command.h"
 
+#include "cost.h"
 #include "vfio_container.h"
 
 #include <inttypes.h>
@@ -10,6 +11,12 @@
 
 static const struct schema_type type_memory_size = SCHEMA_OBJECT_OF(
     { "base-memory", &schema_int }, { "plugged-memory", &schema_int, true });
+static const struct schema_type type_kind = SCHEMA_ENUM_OF("plain", "two-backings", "in-place");
+static const struct schema_type type_cost = SCHEMA_OBJECT_OF(
+    { "name", &schema_str }, { "kind", &type_kind }, { "size", &schema_int },
+    { "shared", &schema_int }, { "private", &schema_int, true },
+    { "doubly-held", &schema_int, true }, { "stale", &schema_int, true });
+static const struct schema_type type_costs = SCHEMA_ARRAY_OF(&type_cost);
 static const struct schema_type type_container = SCHEMA_OBJECT_OF(
     { "id", &schema_str }, { "group", &schema_str, true }, { "mappings", &schema_int },
     { "max-mappings", &schema_int }, { "locked", &schema_int }, { "max-locked", &schema_int },
@@ -73,6 +80,60 @@ static void print_memory_size(const struct monitor_ctx *ctx, struct json_object 
                               GString *out)
 {
     g_string_append_printf(out, "base memory: %" PRId64 "\n", json_int(ret, "base-memory", 0));
+}
+
+/* --- Cost --- */
+
+static struct json_object *describe_cost(const struct memory_cost *cost)
+{
+    static const char *const kinds[] = {
+        [BACKEND_PLAIN] = "plain", [BACKEND_TWO_BACKINGS] = "two-backings",
+        [BACKEND_IN_PLACE] = "in-place",
+    };
+    struct json_object *entry = json_object_new_object();
+
+    json_set_text(entry, "name", cost->name);
+    json_set_text(entry, "kind", kinds[cost->kind]);
+    json_set_uint(entry, "size", cost->size);
+    json_set_uint(entry, "shared", cost->shared);
+    if (cost->kind == BACKEND_PLAIN)
+        return entry;
+    if (cost->private_known) {
+        json_set_uint(entry, "private", cost->private_);
+        json_set_uint(entry, "doubly-held", cost->doubly);
+    }
+    json_set_uint(entry, "stale", cost->stale);
+    return entry;
+}
+
+static bool run_cost(const struct monitor_ctx *ctx, struct json_object *args,
+                     struct json_object **ret, GError **error)
+{
+    g_autoptr(GPtrArray) costs = memory_costs(ctx->vm->memory, error);
+
+    if (!costs)
+        return false;
+    *ret = json_object_new_array();
+    for (guint i = 0; i < costs->len; i++)
+        json_object_array_add(*ret, describe_cost(g_ptr_array_index(costs, i)));
+    return true;
+}
+
+static void print_cost(const struct monitor_ctx *ctx, struct json_object *ret, GString *out)
+{
+    for (size_t i = 0; i < json_object_array_length(ret); i++) {
+        struct json_object *entry = json_object_array_get_idx(ret, i);
+
+        g_string_append_printf(out, "%s: %s\n", json_text(entry, "name"),
+                               json_text(entry, "kind"));
+        for (const struct schema_member *m = type_cost.members; m->name; m++) {
+            if (m->type == &schema_int && json_object_object_get_ex(entry, m->name, NULL))
+                g_string_append_printf(out, "  %s: %" PRId64 "\n", m->name,
+                                       json_int(entry, m->name, 0));
+            else if (strcmp(m->name, "private") == 0 && strcmp(json_text(entry, "kind"), "plain"))
+                g_string_append(out, "  private: unknown: this KVM's guest_memfd doesn't tell\n");
+        }
+    }
 }
 
 /* --- Listeners --- */
@@ -177,6 +238,9 @@ const struct command commands_memory[] = {
     { .qmp = "query-memory-size-summary", .hmp = "info memory_size_summary",
       .ret = &type_memory_size, .help = "show the amount of initially allocated memory",
       .run = run_memory_size, .print = print_memory_size },
+    { .qmp = "x-query-memory-cost", .hmp = "info memory-cost", .ret = &type_costs,
+      .help = "host memory that each backing of each ramblock holds", .run = run_cost,
+      .print = print_cost },
     { .qmp = "x-query-vfio-containers", .hmp = "info vfio-containers", .ret = &type_containers,
       .help = "show mappings for assigned devices", .run = run_containers,
       .print = print_containers },

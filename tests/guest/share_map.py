@@ -66,6 +66,16 @@ def check_map(vm, step, pages):
         raise VmError(f"step {step}: HMP shows {lines}, expected {expected_text(expected)}")
 
 
+def check_cost(vm, step, pages):
+    """No page is held twice, nor the copy that isn't in use any more."""
+    shared = (len(pages) + len(EXITS)) * PAGE
+    cost = next(c for c in vm.qmp.command("x-query-memory-cost") if c["name"] == "mem0")
+    if cost["stale"] or cost.get("doubly-held") or cost["shared"] > shared:
+        raise VmError(f"step {step}: {shared} bytes are shared, held is {cost}")
+    if not 0 < cost.get("private", 1) <= MEMORY - shared:
+        raise VmError(f"step {step}: private memory held: {cost}")
+
+
 def run(arguments):
     image = os.path.join(arguments.guests, "share.elf")
     accel, backend, attributes = REGIMES[arguments.regime]
@@ -80,6 +90,7 @@ def run(arguments):
         for step, pages in enumerate(STEPS):
             seen = vm.wait_for(rf"^step {step}: .*\nwaiting for a key\n", timeout, seen).end()
             check_map(vm, step, pages)
+            check_cost(vm, step, pages)
             print(f"step {step}: {len(pages)} pages shared, as the guest says", flush=True)
             vm.type("\n")
         vm.wait_for(r"^PASS$", timeout, seen)

@@ -2,6 +2,7 @@
 #include "fake_vm.h"
 
 #include "attributes.h"
+#include "cost.h"
 #include "device.h"
 #include "history.h"
 #include "vfio_container.h"
@@ -246,6 +247,20 @@ GPtrArray *memory_attributes_summary(struct memory *mem, const char *block, GErr
     GPtrArray *list = g_ptr_array_new();
 
     g_ptr_array_add(list, &summary);
+    return list;
+}
+
+GPtrArray *memory_costs(struct memory *mem, GError **error)
+{
+    static struct memory_cost costs[] = {
+        { "m0", BACKEND_TWO_BACKINGS, 0x4000, 0x1000, true, 0x2000, 0x1000, 0x1000 },
+        { "m1", BACKEND_TWO_BACKINGS, 0x4000, 0x1000, false, 0x4000, 0, 0 },
+        { "pc.bios", BACKEND_PLAIN, 0x20000, 0x20000, true, 0, 0, 0 },
+    };
+    GPtrArray *list = g_ptr_array_new();
+
+    for (size_t i = 0; i < G_N_ELEMENTS(costs); i++)
+        g_ptr_array_add(list, &costs[i]);
     return list;
 }
 

@@ -220,6 +220,11 @@ static const struct {
       "Try \"help conversion_events\" for more information\n" },
     { "conversion_events on", "" },
     { "conversion_events off", "" },
+    { "info memory-cost", "m0: two-backings\n  size: 16384\n  shared: 4096\n  private: 8192\n"
+      "  doubly-held: 4096\n  stale: 4096\n"
+      "m1: two-backings\n  size: 16384\n  shared: 4096\n"
+      "  private: unknown: this KVM's guest_memfd doesn't tell\n  stale: 0\n"
+      "pc.bios: plain\n  size: 131072\n  shared: 131072\n" },
     { "info ramblock-summary", "m0:\n  size: 67108864\n  private: 66060288\n"
       "  shared: 1048576\n  populated: 1048576\n  ranges: 2\n  map-bytes: 4096\n"
       "  largest-private: 0x3f00000 at 0x100000\n  largest-shared: 0x100000 at 0x0\n" },
