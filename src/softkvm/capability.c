@@ -31,6 +31,11 @@ static uint64_t quirks(const struct softkvm_options *options, const struct vm *v
     return vm_valid_quirks();
 }
 
+static uint64_t address_spaces(const struct softkvm_options *options, const struct vm *vm)
+{
+    return vm_address_spaces(vm);
+}
+
 static uint64_t exit_hypercall(const struct softkvm_options *options, const struct vm *vm)
 {
     return hypercall_exit_mask();
@@ -83,7 +88,7 @@ const struct capability_row capability_rows[] = {
     CAP(KVM_CAP_X86_DISABLE_EXITS, KVM_X86_DISABLE_EXITS_HLT | KVM_X86_DISABLE_EXITS_PAUSE),
     CAP(KVM_CAP_DISABLE_QUIRKS, 1),
     CAP(KVM_CAP_DISABLE_QUIRKS2, 0, quirks),
-    CAP(KVM_CAP_MULTI_ADDRESS_SPACE, 1),
+    CAP(KVM_CAP_MULTI_ADDRESS_SPACE, 0, address_spaces),
     CAP(KVM_CAP_IMMEDIATE_EXIT, 1),
     CAP(KVM_CAP_SET_GUEST_DEBUG, 1),
     CAP(KVM_CAP_SET_GUEST_DEBUG2,

@@ -118,7 +118,7 @@ static void *guest_struct(struct vcpu *vcpu, uint64_t gpa, size_t size, struct c
     bool is_private;
 
     if (gpa % 4 || offset + size > GUEST_PAGE_SIZE ||
-        guest_page_find(vcpu->vm, gpa - offset, ACCESS_WRITE, page, &is_private) != GUEST_PAGE_RAM)
+        guest_page_find(vcpu->vm, false, gpa - offset, ACCESS_WRITE, page, &is_private) != GUEST_PAGE_RAM)
         return NULL;
     return page->host + offset;
 }

@@ -80,10 +80,10 @@ static enum guest_page_kind from_hva(struct memslot *slot, uint64_t index, bool 
     return GUEST_PAGE_RAM;
 }
 
-enum guest_page_kind guest_page_find(struct vm *vm, uint64_t gpa, enum cpu_access access,
+enum guest_page_kind guest_page_find(struct vm *vm, bool smm, uint64_t gpa, enum cpu_access access,
                                      struct cpu_page *page, bool *is_private)
 {
-    struct memslot *slot = memslots_find(&vm->slots, gpa);
+    struct memslot *slot = memslots_find(smm ? &vm->smm_slots : &vm->slots, gpa);
     uint64_t index;
 
     *is_private = page_is_private(vm, slot, gpa);

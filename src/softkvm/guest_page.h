@@ -20,10 +20,11 @@ enum guest_page_kind {
 
 /*
  * guest_page_find - what is at page-aligned gpa for an access.
+ * smm: in the address space of vCPUs that are in SMM.
  * *page is filled for GUEST_PAGE_RAM; *is_private always.  The caller is a vCPU
  * in the guest or holds vm->lock.  A write makes the page dirty in its slot's log.
  */
-enum guest_page_kind guest_page_find(struct vm *vm, uint64_t gpa, enum cpu_access access,
+enum guest_page_kind guest_page_find(struct vm *vm, bool smm, uint64_t gpa, enum cpu_access access,
                                      struct cpu_page *page, bool *is_private);
 
 #endif

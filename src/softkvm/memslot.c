@@ -21,9 +21,20 @@
 enum {
     CHANGEABLE_FLAGS = KVM_MEM_LOG_DIRTY_PAGES | KVM_MEM_READONLY,
     SLOT_ID_MASK = 0xffff,
+    SPACE_SHIFT = 16,
 };
 
 #define MAX_SLOT_PAGES 0x7fffffffULL
+
+/* By the upper half of a slot's number. NULL: there is no such address space. */
+static struct memslots *space_find(struct vm *vm, uint32_t number)
+{
+    uint32_t space = number >> SPACE_SHIFT;
+
+    if (space >= vm_address_spaces(vm) || (number & SLOT_ID_MASK) >= MEMSLOT_MAX)
+        return NULL;
+    return space ? &vm->smm_slots : &vm->slots;
+}
 
 static size_t dirty_bytes(const struct memslot *slot)
 {
@@ -113,11 +124,17 @@ static void slot_free(struct vm *vm, struct memslot *slot)
     free(slot);
 }
 
+static void space_free(struct vm *vm, struct memslots *slots)
+{
+    for (size_t i = 0; i < slots->count; i++)
+        slot_free(vm, slots->by_gpa[i]);
+    free(slots->by_gpa);
+}
+
 void memslots_free(struct vm *vm)
 {
-    for (size_t i = 0; i < vm->slots.count; i++)
-        slot_free(vm, vm->slots.by_gpa[i]);
-    free(vm->slots.by_gpa);
+    space_free(vm, &vm->slots);
+    space_free(vm, &vm->smm_slots);
 }
 
 /* Clean; or with every page dirty, if the VM wants that. NULL: no memory. */
@@ -141,6 +158,7 @@ static struct memslot *slot_new(struct vm *vm, const struct kvm_userspace_memory
     if (!slot)
         return NULL;
     slot->id = region->slot & SLOT_ID_MASK;
+    slot->space = space_find(vm, region->slot);
     slot->flags = region->flags;
     slot->gpa = region->guest_phys_addr;
     slot->size = region->memory_size;
@@ -161,14 +179,15 @@ static struct memslot *slot_new(struct vm *vm, const struct kvm_userspace_memory
 static int slot_create(struct vm *vm, const struct kvm_userspace_memory_region2 *region,
                        struct guest_memfd *gmem, int gmem_error)
 {
+    struct memslots *space = space_find(vm, region->slot);
     struct memslot *slot;
     int ret;
 
-    if (overlaps(&vm->slots, region->guest_phys_addr, region->memory_size, NULL))
+    if (overlaps(space, region->guest_phys_addr, region->memory_size, NULL))
         return -EEXIST;
     ret = hook_fails(HOOK_SLOT);
     if (!ret)
-        ret = make_room(&vm->slots);
+        ret = make_room(space);
     if (ret)
         return ret;
     slot = slot_new(vm, region);
@@ -188,8 +207,8 @@ static int slot_create(struct vm *vm, const struct kvm_userspace_memory_region2 
                           slot->gmem->flags & GUEST_MEMFD_FLAG_MMAP;
     }
     vm_pause(vm);
-    insert(&vm->slots, slot);
-    vm->slots.by_id[slot->id] = slot;
+    insert(space, slot);
+    space->by_id[slot->id] = slot;
     vm_flush_gpa(vm, slot->gpa, slot->size);
     vm_resume(vm);
     return 0;
@@ -198,8 +217,8 @@ static int slot_create(struct vm *vm, const struct kvm_userspace_memory_region2 
 static int slot_delete(struct vm *vm, struct memslot *slot)
 {
     vm_pause(vm);
-    take_out(&vm->slots, slot);
-    vm->slots.by_id[slot->id] = NULL;
+    take_out(slot->space, slot);
+    slot->space->by_id[slot->id] = NULL;
     vm_flush_gpa(vm, slot->gpa, slot->size);
     vm_resume(vm);
     slot_free(vm, slot);
@@ -208,13 +227,13 @@ static int slot_delete(struct vm *vm, struct memslot *slot)
 
 static int slot_move(struct vm *vm, struct memslot *slot, uint64_t gpa)
 {
-    if (overlaps(&vm->slots, gpa, slot->size, slot))
+    if (overlaps(slot->space, gpa, slot->size, slot))
         return -EEXIST;
     vm_pause(vm);
     vm_flush_gpa(vm, slot->gpa, slot->size);
-    take_out(&vm->slots, slot);
+    take_out(slot->space, slot);
     slot->gpa = gpa;
-    insert(&vm->slots, slot);
+    insert(slot->space, slot);
     vm_flush_gpa(vm, slot->gpa, slot->size);
     vm_resume(vm);
     return 0;
@@ -257,7 +276,8 @@ static int slot_change(struct vm *vm, struct memslot *slot,
 }
 
 /* What can be said without looking at other slots. */
-static int check_region(const struct kvm_userspace_memory_region2 *region, uint32_t valid_flags)
+static int check_region(struct vm *vm,
+                        const struct kvm_userspace_memory_region2 *region, uint32_t valid_flags)
 {
     uint32_t valid = valid_flags;
 
@@ -276,8 +296,9 @@ static int check_region(const struct kvm_userspace_memory_region2 *region, uint3
         (!is_aligned(region->guest_memfd_offset, GUEST_PAGE_SIZE) ||
          range_wraps(region->guest_memfd_offset, region->memory_size)))
         return -EINVAL;
-    /* One address space: this processor has no SMM. */
-    if (region->slot >> 16)
+    /* Only the guest's own memory can be private, not its SMRAM. */
+    if (!space_find(vm, region->slot) ||
+        (region->slot >> SPACE_SHIFT && region->flags & KVM_MEM_GUEST_MEMFD))
         return -EINVAL;
     if (range_wraps(region->guest_phys_addr, region->memory_size) ||
         region->memory_size / GUEST_PAGE_SIZE > MAX_SLOT_PAGES)
@@ -291,14 +312,14 @@ int vm_set_memory_region(struct vm *vm, const struct kvm_userspace_memory_region
     struct guest_memfd *gmem = NULL;
     struct descriptor *holder = NULL;
     struct memslot *slot;
-    int ret = check_region(region, valid_flags), gmem_error = 0;
+    int ret = check_region(vm, region, valid_flags), gmem_error = 0;
 
     if (ret)
         return ret;
     if (region->flags & KVM_MEM_GUEST_MEMFD)
         gmem_error = guest_memfd_find(region->guest_memfd, &holder, &gmem);
     pthread_mutex_lock(&vm->lock);
-    slot = vm->slots.by_id[region->slot];
+    slot = space_find(vm, region->slot)->by_id[region->slot & SLOT_ID_MASK];
     if (!region->memory_size)
         ret = slot ? slot_delete(vm, slot) : -EINVAL;
     else if (!range_within(region->guest_phys_addr, region->memory_size, vcpu_gpa_limit()))
@@ -361,7 +382,7 @@ static int clear_dirty_log(struct vm *vm, struct memslot *slot,
 /* NULL: no such slot, or it has no log. *ret: why. vm->lock held. */
 static struct memslot *slot_with_log(struct vm *vm, uint32_t id, int *ret)
 {
-    struct memslot *slot = vm->slots.by_id[id];
+    struct memslot *slot = space_find(vm, id)->by_id[id & SLOT_ID_MASK];
 
     *ret = slot && slot->dirty ? 0 : -ENOENT;
     return *ret ? NULL : slot;
@@ -372,7 +393,7 @@ int vm_get_dirty_log(struct vm *vm, const struct kvm_dirty_log *log)
     struct memslot *slot;
     int ret;
 
-    if (log->slot >> 16 || log->slot >= MEMSLOT_MAX)
+    if (!space_find(vm, log->slot))
         return -EINVAL;
     pthread_mutex_lock(&vm->lock);
     slot = slot_with_log(vm, log->slot, &ret);
@@ -396,7 +417,7 @@ int vm_clear_dirty_log(struct vm *vm, const struct kvm_clear_dirty_log *log)
     struct memslot *slot;
     int ret;
 
-    if (log->slot >> 16 || log->slot >= MEMSLOT_MAX || log->first_page % 64)
+    if (!space_find(vm, log->slot) || log->first_page % 64)
         return -EINVAL;
     pthread_mutex_lock(&vm->lock);
     slot = slot_with_log(vm, log->slot, &ret);

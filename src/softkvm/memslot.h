@@ -25,6 +25,7 @@ enum { MEMSLOT_MAX = 32764 };   /* 32767 less KVM's own three */
 
 struct memslot {
     uint32_t id, flags;
+    struct memslots *space;     /* that it is in */
     uint64_t gpa, size, hva;
     struct guest_memfd *gmem;   /* NULL: none, or its last descriptor was closed */
     uint64_t gmem_offset;

@@ -18,8 +18,8 @@
 #include <linux/kvm.h>
 
 enum {
-    MSR_TSC = 0x10, MSR_APIC_BASE = 0x1b, MSR_TSC_ADJUST = 0x3b,
-    MSR_MICROCODE_REVISION = 0x8b, MSR_PLATFORM_INFO = 0xce, MSR_TSC_DEADLINE = 0x6e0,
+    MSR_TSC = 0x10, MSR_APIC_BASE = 0x1b, MSR_SMI_COUNT = 0x34, MSR_TSC_ADJUST = 0x3b,
+    MSR_MICROCODE_REVISION = 0x8b, MSR_SMBASE = 0x9e, MSR_PLATFORM_INFO = 0xce, MSR_TSC_DEADLINE = 0x6e0,
     MSR_X2APIC_FIRST = 0x800, MSR_X2APIC_LAST = 0x8ff,
 };
 
@@ -166,6 +166,33 @@ static bool write_wall_clock(struct vcpu *vcpu, uint32_t index, uint64_t value, 
     return true;
 }
 
+/* The guest reads it in SMM, and changes it there in the state that RSM loads. */
+static bool read_smbase(struct vcpu *vcpu, uint32_t index, uint64_t *value, bool host)
+{
+    *value = vcpu->cpu->smbase;
+    return host || vcpu->cpu->in_smm;
+}
+
+static bool write_smbase(struct vcpu *vcpu, uint32_t index, uint64_t value, bool host)
+{
+    if (host)
+        vcpu->cpu->smbase = value;
+    return host;
+}
+
+static bool read_smi_count(struct vcpu *vcpu, uint32_t index, uint64_t *value, bool host)
+{
+    *value = vcpu->smi_count;
+    return true;
+}
+
+static bool write_smi_count(struct vcpu *vcpu, uint32_t index, uint64_t value, bool host)
+{
+    if (host)
+        vcpu->smi_count = value;
+    return host;
+}
+
 static const struct msr_row rows[] = {
     { MSR_TSC, MSR_TSC, read_tsc, write_tsc },
     { MSR_KVM_WALL_CLOCK, MSR_KVM_WALL_CLOCK, read_wall_clock, write_wall_clock,
@@ -182,6 +209,8 @@ static const struct msr_row rows[] = {
     { MSR_KVM_SYSTEM_TIME_NEW, MSR_KVM_SYSTEM_TIME_NEW, read_kvmclock, write_kvmclock,
       1 << KVM_FEATURE_CLOCKSOURCE2 },
     { MSR_HWCR, MSR_HWCR, read_hwcr, write_hwcr },
+    { MSR_SMBASE, MSR_SMBASE, read_smbase, write_smbase },
+    { MSR_SMI_COUNT, MSR_SMI_COUNT, read_smi_count, write_smi_count },
 };
 
 static const struct msr_row *find(uint32_t index)
@@ -240,7 +269,8 @@ static const uint32_t saved[] = {
     0xc0000102, 0xc0000103,                     /* KERNEL_GS_BASE, TSC_AUX */
     MSR_TSC, MSR_TSC_ADJUST, 0x277, 0x1a0, 0x1fc, /* PAT, MISC_ENABLE, POWER_CTL */
     MSR_KVM_WALL_CLOCK, MSR_KVM_SYSTEM_TIME, MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_SYSTEM_TIME_NEW,
-    MSR_APIC_BASE, MSR_TSC_DEADLINE, 0x17a, 0x17b, /* MCG_STATUS, MCG_CTL */
+    MSR_APIC_BASE, MSR_TSC_DEADLINE, MSR_SMBASE, MSR_SMI_COUNT,
+    0x17a, 0x17b,                               /* MCG_STATUS, MCG_CTL */
     0x2ff,                                      /* MTRR default type, fixed, variable */
     0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f,
     0x200, 0x201, 0x202, 0x203, 0x204, 0x205, 0x206, 0x207,

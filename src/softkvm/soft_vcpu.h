@@ -77,6 +77,8 @@ struct vcpu {
     uint32_t mp_state;          /* KVM_MP_STATE_* */
     uint32_t sipi_vector;
     unsigned nmis;              /* from KVM_NMI, not yet taken */
+    bool smi;                   /* from KVM_SMI; these two where there is no lapic */
+    uint64_t smi_count;         /* taken */
     int interrupt;              /* from KVM_INTERRUPT: vector, or -1 */
     uint64_t apic_base, tpr;    /* where there is no lapic */
     uint64_t vapic_addr;        /* KVM_SET_VAPIC_ADDR; 0: none */

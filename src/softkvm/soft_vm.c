@@ -44,6 +44,11 @@ bool vm_has_private_memory(const struct vm *vm)
     return vm->type == KVM_X86_SW_PROTECTED_VM;
 }
 
+unsigned vm_address_spaces(const struct vm *vm)
+{
+    return vm && vm_has_private_memory(vm) ? 1 : 2;
+}
+
 uint64_t vm_valid_attributes(const struct softkvm_options *options, const struct vm *vm)
 {
     if (options->gmem_in_place_conversion || (vm && !vm_has_private_memory(vm)))

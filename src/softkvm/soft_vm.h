@@ -37,6 +37,7 @@ struct vm {
     bool paused;                /* atomic: vCPUs keep out of the guest */
 
     struct memslots slots;
+    struct memslots smm_slots;          /* address space 1: what vCPUs in SMM see */
     struct attr_map *private_gfns;      /* KVM_SET_MEMORY_ATTRIBUTES */
     struct code_words_pool code_words;
 
@@ -79,6 +80,9 @@ uint64_t vm_valid_quirks(void);
 /* KVM_CREATE_VM's mask of types, and whether a type has private memory. */
 uint32_t vm_types(void);
 bool vm_has_private_memory(const struct vm *vm);
+
+/* How many there are for slots: a second one is for SMM. vm NULL: at most. */
+unsigned vm_address_spaces(const struct vm *vm);
 
 /*
  * KVM_CAP_MEMORY_ATTRIBUTES, KVM_CAP_MEMORY_ATTRIBUTES2 and

@@ -26,7 +26,7 @@ static void *vapic_word(struct vcpu *vcpu, enum cpu_access access, struct cpu_pa
     uint64_t offset = vcpu->vapic_addr % GUEST_PAGE_SIZE;
     bool is_private;
 
-    if (guest_page_find(vcpu->vm, vcpu->vapic_addr - offset, access, page, &is_private) !=
+    if (guest_page_find(vcpu->vm, false, vcpu->vapic_addr - offset, access, page, &is_private) !=
         GUEST_PAGE_RAM)
         return NULL;
     return page->host + offset;

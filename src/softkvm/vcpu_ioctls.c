@@ -257,6 +257,17 @@ static int nmi(void *object, void *arg, unsigned long value)
     return 0;
 }
 
+static int smi(void *object, void *arg, unsigned long value)
+{
+    struct vcpu *vcpu = object;
+
+    if (vcpu->lapic)
+        lapic_smi(vcpu->lapic);
+    else
+        vcpu->smi = true;
+    return 0;
+}
+
 static int interrupt(void *object, void *arg, unsigned long value)
 {
     struct vcpu *vcpu = object;
@@ -451,7 +462,7 @@ static int pre_fault_memory(void *object, void *arg, unsigned long user)
     while (range->size) {
         struct cpu_page page;
         bool is_private;
-        enum guest_page_kind kind = guest_page_find(vcpu->vm, range->gpa, ACCESS_READ, &page,
+        enum guest_page_kind kind = guest_page_find(vcpu->vm, false, range->gpa, ACCESS_READ, &page,
                                                     &is_private);
 
         if (kind != GUEST_PAGE_RAM && range->size == before)
@@ -509,6 +520,7 @@ static const struct ioctl_row rows[] = {
     IOCTL_STRUCT(KVM_GET_MP_STATE, struct kvm_mp_state, KVM_CAP_MP_STATE, get_mp_state),
     IOCTL_STRUCT(KVM_SET_MP_STATE, struct kvm_mp_state, KVM_CAP_MP_STATE, set_mp_state),
     IOCTL_VALUE(KVM_NMI, KVM_CAP_USER_NMI, nmi),
+    IOCTL_VALUE(KVM_SMI, KVM_CAP_X86_SMM, smi),
     IOCTL_STRUCT(KVM_INTERRUPT, struct kvm_interrupt, CAP_NONE, interrupt),
     IOCTL_VALUE(KVM_SET_TSC_KHZ, KVM_CAP_TSC_CONTROL, set_tsc_khz),
     IOCTL_VALUE(KVM_GET_TSC_KHZ, KVM_CAP_GET_TSC_KHZ, get_tsc_khz),

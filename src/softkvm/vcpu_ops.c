@@ -48,7 +48,7 @@ static enum cpu_status op_map_page(void *opaque, uint64_t gpa, enum cpu_access a
     struct vcpu *vcpu = opaque;
     bool is_private;
 
-    switch (guest_page_find(vcpu->vm, gpa, access, page, &is_private)) {
+    switch (guest_page_find(vcpu->vm, vcpu->cpu->in_smm, gpa, access, page, &is_private)) {
     case GUEST_PAGE_RAM:
         return CPU_OK;
     case GUEST_PAGE_WRONG_STATE:

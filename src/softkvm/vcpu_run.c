@@ -75,6 +75,7 @@ static void get_pending(struct vcpu *vcpu, struct lapic_pending *pending)
             pending->interrupt |= takes_users_interrupts(vcpu);
     } else {
         pending->nmi = vcpu->nmis > 0;
+        pending->smi = vcpu->smi;
         pending->interrupt = vcpu->interrupt >= 0;
     }
 }
@@ -134,6 +135,29 @@ static void inject_nmi(struct vcpu *vcpu)
     inject(vcpu, VECTOR_NMI, false);
 }
 
+static bool smi_allowed(const struct cpu *cpu)
+{
+    return !cpu->in_smm && !cpu->event.pending;
+}
+
+/* -EIO: there is no memory at SMBASE, and what Linux does is end the VM. */
+static int take_smi(struct vcpu *vcpu)
+{
+    struct lapic_pending pending;
+
+    get_pending(vcpu, &pending);
+    if (!pending.smi || vcpu->block_irq || vcpu->mp_state != KVM_MP_STATE_RUNNABLE ||
+        !smi_allowed(vcpu->cpu))
+        return 0;
+    if (!cpu_enter_smm(vcpu->cpu))
+        return -EIO;
+    if (vcpu->lapic)
+        lapic_clear_pending(vcpu->lapic, &(struct lapic_pending){ .smi = true });
+    vcpu->smi = false;
+    vcpu->smi_count++;
+    return 0;
+}
+
 static void inject_interrupt(struct vcpu *vcpu)
 {
     int vector = -1;
@@ -161,10 +185,11 @@ static bool inject_events(struct vcpu *vcpu)
 
     get_pending(vcpu, &pending);
     if (vcpu->block_irq)
-        pending.nmi = pending.interrupt = false;
+        pending.nmi = pending.smi = pending.interrupt = false;
+    pending.init &= !cpu->in_smm;       /* it stays latched */
     if (vcpu->log.count &&
         ((pending.nmi && nmi_allowed(cpu)) || (pending.interrupt && cpu_interrupt_allowed(cpu)) ||
-         pending.init))
+         (pending.smi && smi_allowed(cpu)) || pending.init))
         return false;
     if (pending.init || pending.sipi)
         take_init_and_sipi(vcpu, &pending);
@@ -178,6 +203,9 @@ static bool inject_events(struct vcpu *vcpu)
         inject_interrupt(vcpu);
     else if (pending.interrupt)
         request |= CPU_REQ_IRQ;
+    /* It comes after the event that is being delivered. */
+    if (pending.smi && !cpu->in_smm)
+        request |= CPU_REQ_EXIT;
     /* User space wants to know when it may use KVM_INTERRUPT. */
     if (vcpu->run->request_interrupt_window && takes_users_interrupts(vcpu))
         request |= CPU_REQ_IRQ;
@@ -206,7 +234,7 @@ static unsigned fetch_instruction(struct vcpu *vcpu, uint8_t bytes[MAX_INSN_BYTE
     if (!cpu_translate(cpu, linear, &gpa, &writable, &user))
         return 0;
     offset = gpa % CPU_PAGE_SIZE;
-    if (guest_page_find(vcpu->vm, gpa - offset, ACCESS_EXEC, &page, &is_private) != GUEST_PAGE_RAM)
+    if (guest_page_find(vcpu->vm, cpu->in_smm, gpa - offset, ACCESS_EXEC, &page, &is_private) != GUEST_PAGE_RAM)
         return 0;
     size = CPU_PAGE_SIZE - offset < MAX_INSN_BYTES ? CPU_PAGE_SIZE - offset : MAX_INSN_BYTES;
     guest_copy(bytes, page.host + offset, size);
@@ -308,6 +336,7 @@ static bool may_wake(struct vcpu *vcpu)
     get_pending(vcpu, &pending);
     if (vcpu->mp_state == KVM_MP_STATE_HALTED)
         wake = (pending.nmi && nmi_allowed(vcpu->cpu)) || pending.init || pending.sipi ||
+               (pending.smi && smi_allowed(vcpu->cpu)) ||
                (pending.interrupt && cpu_interrupt_allowed(vcpu->cpu)) ||
                vcpu->cpu->event.pending;
     else
@@ -468,6 +497,12 @@ static int one_round(struct vcpu *vcpu, const struct run_signals *signals, bool 
         return finish(vcpu, KVM_EXIT_SHUTDOWN);
     }
     vcpu_record_exception(vcpu);
+    if (!*interrupted && !vcpu->log.count) {
+        int ret = take_smi(vcpu);
+
+        if (ret)
+            return ret;
+    }
     if (*interrupted || vcpu->triple_fault || !inject_events(vcpu))
         return finish_instruction(vcpu);
     if (exit_ioapic_eoi(vcpu))
@@ -519,7 +554,7 @@ static void save_to_run(struct vcpu *vcpu)
     struct kvm_run *run = vcpu->run;
 
     run->if_flag = !!(cpu_rflags(vcpu->cpu) & FLAG_IF);
-    run->flags = 0;
+    run->flags = vcpu->cpu->in_smm ? KVM_RUN_X86_SMM : 0;
     if (vcpu->lapic) {
         run->cr8 = lapic_get_tpr(vcpu->lapic);
         run->apic_base = lapic_get_base(vcpu->lapic);

@@ -127,16 +127,10 @@ void vcpu_get_sregs(struct vcpu *vcpu, struct kvm_sregs *sregs)
         sregs->interrupt_bitmap[cpu->event.vector / 64] |= 1ULL << cpu->event.vector % 64;
 }
 
-static bool sregs_valid(const struct kvm_sregs *sregs, unsigned phys_bits)
+static bool sregs_valid(const struct cpu *cpu, const struct kvm_sregs *sregs)
 {
-    bool paging = sregs->cr0 & CR0_PG;
-
-    if (sregs->cr0 >> 32 || (paging && !(sregs->cr0 & CR0_PE)) ||
-        (sregs->cr0 & CR0_NW && !(sregs->cr0 & CR0_CD)) || !cpu_cr4_known(sregs->cr4))
-        return false;
-    if (!(sregs->efer & EFER_LME) || !paging)
-        return !(sregs->efer & EFER_LMA) && !sregs->cs.l;
-    return sregs->cr4 & CR4_PAE && sregs->efer & EFER_LMA && !(sregs->cr3 >> phys_bits);
+    return cpu_controls_valid(cpu, sregs->cr0, sregs->cr3, sregs->cr4, sregs->efer) &&
+           (sregs->efer & EFER_LMA || !sregs->cs.l);
 }
 
 /* The interrupt that was on its way when the state was saved: the highest bit. */
@@ -160,7 +154,7 @@ int vcpu_set_sregs(struct vcpu *vcpu, const struct kvm_sregs *sregs)
     const struct kvm_segment *in = (const struct kvm_segment *)sregs;
     struct cpu *cpu = vcpu->cpu;
 
-    if (!sregs_valid(sregs, vcpu->cpu->phys_bits))
+    if (!sregs_valid(cpu, sregs))
         return -EINVAL;
     if (vcpu->lapic) {
         int ret = lapic_set_base(vcpu->lapic, sregs->apic_base);
@@ -348,10 +342,16 @@ void vcpu_get_events(struct vcpu *vcpu, struct kvm_vcpu_events *events)
         lapic_get_pending(vcpu->lapic, &pending);
         events->nmi.pending = pending.nmi;
         events->sipi_vector = pending.sipi_vector;
+        events->smi.pending = pending.smi;
+        events->smi.latched_init = pending.init;
     } else {
         events->nmi.pending = vcpu->nmis > 0;
+        events->smi.pending = vcpu->smi;
     }
-    events->flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW;
+    events->smi.smm = cpu->in_smm;
+    events->smi.smm_inside_nmi = cpu->smm_inside_nmi;
+    events->flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW |
+                    KVM_VCPUEVENT_VALID_SMM;
     if (is_enabled(&vcpu->vm->exception_payload))
         events->flags |= KVM_VCPUEVENT_VALID_PAYLOAD;
     if (is_enabled(&vcpu->vm->triple_fault_event)) {
@@ -367,6 +367,8 @@ static void set_pending(struct vcpu *vcpu, const struct kvm_vcpu_events *events)
     if (!vcpu->lapic) {
         if (events->flags & KVM_VCPUEVENT_VALID_NMI_PENDING)
             vcpu->nmis = events->nmi.pending;
+        if (events->flags & KVM_VCPUEVENT_VALID_SMM)
+            vcpu->smi = events->smi.pending;
         return;
     }
     lapic_get_pending(vcpu->lapic, &pending);
@@ -374,13 +376,17 @@ static void set_pending(struct vcpu *vcpu, const struct kvm_vcpu_events *events)
         pending.nmi = events->nmi.pending;
     if (events->flags & KVM_VCPUEVENT_VALID_SIPI_VECTOR)
         pending.sipi_vector = events->sipi_vector;
+    if (events->flags & KVM_VCPUEVENT_VALID_SMM) {
+        pending.smi = events->smi.pending;
+        pending.init = events->smi.latched_init;
+    }
     lapic_set_pending(vcpu->lapic, &pending);
 }
 
 int vcpu_set_events(struct vcpu *vcpu, const struct kvm_vcpu_events *events)
 {
     const uint32_t known = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SIPI_VECTOR |
-                           KVM_VCPUEVENT_VALID_SHADOW |
+                           KVM_VCPUEVENT_VALID_SHADOW | KVM_VCPUEVENT_VALID_SMM |
                            (is_enabled(&vcpu->vm->exception_payload) ?
                             KVM_VCPUEVENT_VALID_PAYLOAD : 0) |
                            (is_enabled(&vcpu->vm->triple_fault_event) ?
@@ -393,6 +399,9 @@ int vcpu_set_events(struct vcpu *vcpu, const struct kvm_vcpu_events *events)
         return -EINVAL;
     if ((events->exception.injected || pending) &&
         (events->exception.nr > 31 || events->exception.nr == VECTOR_NMI))
+        return -EINVAL;
+    if (events->flags & KVM_VCPUEVENT_VALID_SMM && (events->smi.smm || events->smi.pending) &&
+        vcpu->mp_state == KVM_MP_STATE_INIT_RECEIVED)
         return -EINVAL;
     memset(&cpu->event, 0, sizeof(cpu->event));
     vcpu->given.pending = pending;
@@ -417,6 +426,10 @@ int vcpu_set_events(struct vcpu *vcpu, const struct kvm_vcpu_events *events)
     if (events->flags & KVM_VCPUEVENT_VALID_SHADOW)
         cpu->interrupt_shadow = events->interrupt.shadow;
     cpu->nmi_masked = events->nmi.masked;
+    if (events->flags & KVM_VCPUEVENT_VALID_SMM) {
+        cpu_set_smm(cpu, events->smi.smm);
+        cpu->smm_inside_nmi = events->smi.smm && events->smi.smm_inside_nmi;
+    }
     set_pending(vcpu, events);
     if (events->flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT)
         vcpu->triple_fault = events->triple_fault.pending;

@@ -24,6 +24,19 @@ bool cpu_cr4_known(uint64_t value)
     return !(value & ~(uint64_t)CR4_KNOWN);
 }
 
+bool cpu_controls_valid(const struct cpu *cpu, uint64_t cr0, uint64_t cr3, uint64_t cr4,
+                        uint64_t efer)
+{
+    bool paging = cr0 & CR0_PG;
+
+    if (cr0 >> 32 || (paging && !(cr0 & CR0_PE)) || (cr0 & CR0_NW && !(cr0 & CR0_CD)) ||
+        !cpu_cr4_known(cr4) || efer & ~(uint64_t)EFER_KNOWN)
+        return false;
+    if (!(efer & EFER_LME) || !paging)
+        return !(efer & EFER_LMA);
+    return cr4 & CR4_PAE && efer & EFER_LMA && !(cr3 >> cpu->phys_bits);
+}
+
 /* May paging be turned on like this?  PAE paging reads its four entries now. */
 static enum cpu_status enable_paging(struct cpu *cpu)
 {

@@ -6,6 +6,7 @@
 #include "mmu.h"
 #include "mode.h"
 #include "segment.h"
+#include "smm.h"
 
 #include <stdlib.h>
 
@@ -56,6 +57,8 @@ void cpu_reset(struct cpu *cpu)
 {
     cpu->cr0 = CR0_CD | CR0_NW;
     init_state(cpu);
+    cpu->in_smm = cpu->smm_inside_nmi = false;
+    cpu->smbase = SMBASE_RESET;
     cpu->xcr0 = 1;
     cpu->fpu = (struct cpu_fpu){ .control = 0x40, .mxcsr = 0x1f80 };
     cpu->star = cpu->lstar = cpu->cstar = cpu->sfmask = cpu->kernel_gs_base = 0;

@@ -256,7 +256,10 @@ struct cpu {
     bool long_mode;             /* EFER.LMA */
 
     bool interrupt_shadow;      /* after STI, MOV SS, POP SS */
-    bool nmi_masked;            /* from NMI to IRET */
+    bool nmi_masked;            /* from NMI to IRET, and in SMM */
+    bool in_smm;                /* system management mode: cpu_set_smm() */
+    bool smm_inside_nmi;        /* NMIs were masked before */
+    uint32_t smbase;
     struct cpu_fault fault;     /* of the last CPU_FAULT */
 
     /*
@@ -351,6 +354,18 @@ enum cpu_status cpu_run(struct cpu *cpu);
 /* True when a maskable interrupt would be taken now: IF, no shadow, no event pending. */
 bool cpu_interrupt_allowed(const struct cpu *cpu);
 
+/*
+ * cpu_enter_smm - take a system management interrupt, between two instructions.
+ * False, nothing changed: there is no memory for the state at SMBASE.
+ */
+bool cpu_enter_smm(struct cpu *cpu);
+
+/*
+ * Into system management mode or out of it, where user space restores a state.
+ * ops->map_page() looks at cpu->in_smm: memory may be another there.
+ */
+void cpu_set_smm(struct cpu *cpu, bool in_smm);
+
 uint64_t cpu_rflags(const struct cpu *cpu);
 void cpu_set_rflags(struct cpu *cpu, uint64_t rflags);
 
@@ -363,6 +378,10 @@ void cpu_state_replaced(struct cpu *cpu);
 
 /* Has this processor every feature whose bit of CR4 is set? */
 bool cpu_cr4_known(uint64_t value);
+
+/* Can these be what the registers hold together? */
+bool cpu_controls_valid(const struct cpu *cpu, uint64_t cr0, uint64_t cr3, uint64_t cr4,
+                        uint64_t efer);
 
 /*
  * Guest-physical range changed its backing or state: forget translations of it

@@ -131,7 +131,7 @@ int lapic_set_state(struct lapic *lapic, const struct kvm_lapic_state *state);
 /* What waits for this vCPU, without taking it. */
 struct lapic_pending {
     bool interrupt;             /* deliverable now: priority above the processor's, or ExtINT from the PIC */
-    bool nmi, smi, init;        /* smi: only by lapic_set_pending(); there is no SMM */
+    bool nmi, smi, init;
     bool sipi;
     uint8_t sipi_vector;
 };
@@ -147,12 +147,14 @@ int lapic_take_eoi(struct lapic *lapic);
 
 /* Take the interrupt (INTA cycle): its vector, or -1 when it has gone meanwhile. */
 int lapic_take_interrupt(struct lapic *lapic);
-/* Take NMI, INIT or SIPI: clears what is set in *taken. */
+/* Take NMI, SMI, INIT or SIPI: clears what is set in *taken. */
 void lapic_clear_pending(struct lapic *lapic, const struct lapic_pending *taken);
 /* KVM_SET_VCPU_EVENTS: replaces nmi, smi, init, sipi and its vector. */
 void lapic_set_pending(struct lapic *lapic, const struct lapic_pending *pending);
 /* KVM_NMI */
 void lapic_nmi(struct lapic *lapic);
+/* KVM_SMI */
+void lapic_smi(struct lapic *lapic);
 
 /* Power-on; and the INIT signal, which keeps base, mode and what is pending. */
 void lapic_reset(struct lapic *lapic, bool is_bsp);

@@ -133,6 +133,9 @@ static int accept_signal(struct lapic *lapic, const struct apic_message *message
     case DELIVER_NMI:
         signals->nmi = true;
         break;
+    case DELIVER_SMI:
+        signals->smi = true;
+        break;
     case DELIVER_INIT:
         if (message->level && !message->assert)
             return 1;           /* de-assert: only ever moved arbitration ids */
@@ -144,7 +147,7 @@ static int accept_signal(struct lapic *lapic, const struct apic_message *message
         signals->sipi_vector = message->vector;
         break;
     default:
-        return 0;               /* ExtINT comes over LINT0 only; no SMM; reserved */
+        return 0;               /* ExtINT comes over LINT0 only; reserved */
     }
     kick(lapic);
     return 1;
@@ -344,6 +347,14 @@ void lapic_nmi(struct lapic *lapic)
 {
     pthread_mutex_lock(&lapic->chip->lock);
     lapic->signals.nmi = true;
+    kick(lapic);
+    pthread_mutex_unlock(&lapic->chip->lock);
+}
+
+void lapic_smi(struct lapic *lapic)
+{
+    pthread_mutex_lock(&lapic->chip->lock);
+    lapic->signals.smi = true;
     kick(lapic);
     pthread_mutex_unlock(&lapic->chip->lock);
 }
