@@ -5,10 +5,12 @@ Exit status 0: all as expected; 1: not; 77: nothing could run, and why is printe
 """
 import argparse
 import configparser
+import contextlib
 import fcntl
 import os
 import re
 import sys
+import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -55,6 +57,33 @@ def mismatch(console, expected):
     return None
 
 
+class Disk:
+    """An image file for the guest, and the arguments that give it to it."""
+
+    def __init__(self, path):
+        self.path = path
+        self.arguments = ["-drive", f"file={path},format=raw,if=virtio"] if path else []
+
+    def mismatch(self, section):
+        if "holds" not in section:
+            return None
+        expected = section["holds"].encode()
+        with open(self.path, "rb") as file:
+            file.seek(512)
+            found = file.read(len(expected))
+        return None if found == expected else f"the disk holds {found}, not {expected}"
+
+
+@contextlib.contextmanager
+def disk_image(section):
+    if "disk" not in section:
+        yield Disk(None)
+        return
+    with tempfile.NamedTemporaryFile(prefix="cloister-", suffix=".img") as file:
+        file.truncate(section.getint("disk"))
+        yield Disk(file.name)
+
+
 def press_keys(vm, timeout, seconds):
     """Until the guest ends: a key for each time that it asks, seconds later."""
     seen = 0
@@ -75,7 +104,8 @@ def run(arguments, section, regime):
         "-smp", section.get("smp", "1"), "-kernel", image, "-no-reboot"]
     if "append" in section:
         command += ["-append", section["append"]]
-    with Vm(arguments.binary, command, qmp=False) as vm:
+    with disk_image(section) as disk, Vm(arguments.binary, command + disk.arguments,
+                                         qmp=False) as vm:
         if arguments.verbose:
             print(" ".join(vm.command))
         try:
@@ -91,6 +121,7 @@ def run(arguments, section, regime):
         wrong = mismatch(vm.console, lines(section.get(f"expect.{regime}", section["expect"])))
         if not wrong and status != section.getint("status", 0):
             wrong = f"cloister's exit status is {status}"
+        wrong = wrong or disk.mismatch(section)
         return f"{wrong}\n--- console\n{vm.console}--- stderr\n{vm.errors()}" if wrong else None
 
 
