@@ -196,6 +196,7 @@ static void *work(void *opaque)
     while (!__atomic_load_n(&v->stop, __ATOMIC_ACQUIRE)) {
         if (read(v->kick_fd, &count, sizeof(count)) > 0)
             v->class->work(v);
+        __atomic_add_fetch(&v->rounds, 1, __ATOMIC_RELEASE);
     }
     return NULL;
 }

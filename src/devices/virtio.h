@@ -94,6 +94,7 @@ struct virtio {
     bool has_worker;
     pthread_t worker;
     bool stop;                  /* atomic: the worker ends */
+    uint64_t rounds;            /* atomic: how often it has looked at the queues, for tests */
     bool paused;                /* takes no further requests */
     bool serving;               /* under idle_lock too: the worker has a request */
     bool reset_wanted;          /* atomic: a reset waits for that request's end */
