@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The list of virtio devices; apart from them, so that tests link those that they need. */
-#include "virtio_devices.h"
+#include "virtio_serial.h"
 
 void virtio_register_devices(void)
 {
     device_type_register(&virtio_blk_type);
     device_type_register(&virtio_rng_type);
+    device_type_register(&virtio_serial_type);
+    device_type_register(&virtconsole_type);
+    device_type_register(&virtserialport_type);
 }

@@ -7,6 +7,7 @@
 #include "fuzz.h"
 #include "virtio_board.h"
 
+#include "chardev.h"
 #include "disk.h"
 
 #include <linux/virtio_pci.h>
@@ -16,12 +17,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { DISK_SIZE = 64 * 1024, MAX_OPERATIONS = 200, SECRET = 0xa5 };
+enum { DISK_SIZE = 64 * 1024, MAX_OPERATIONS = 48, SECRET = 0xa5 };
 
 static const char *const options[] = {
     "virtio-rng-pci,addr=1",
     "virtio-blk-pci,addr=2,drive=d0",
     "virtio-blk-pci,addr=3,drive=d1",
+    "virtio-serial-pci,addr=4,max_ports=3,id=s0",
 };
 
 struct input {
@@ -62,6 +64,10 @@ static void make_board(void)
         if (!devices[i])
             abort();
     }
+    if (!chardev_new_option("null,id=c0", NULL) ||
+        !device_add_option(board->devices, "virtconsole,chardev=c0", false, NULL) ||
+        !device_add_option(board->devices, "virtserialport,name=n", false, NULL))
+        abort();
 }
 
 /* --- Operations --- */
@@ -247,6 +253,17 @@ static const uint8_t seed_rng[] = {
     9, 0, 0, 3, 2, 0x50, 1, 2, 3, 4, 2, 0, 0, 0x10, 11, 0, 9, 0, 0,
 };
 
+/* MULTIPORT and four queues; DEVICE_READY, a buffer for the answers, data out of port 0. */
+static const uint8_t seed_serial[] = {
+    3, 7, 2, 0, 0, 0x10, 3,
+    8, 2, 0, 0x00, 0x00, 0x02, 0, 64, 0, 0, 2, 0, 8, 2, 1, 0x00, 0x01, 0x02, 0, 64, 0, 0, 2, 0,
+    9, 2, 0, 9, 2, 1, 5, 0x00, 0x10, 0x02, 8, 0, 0, 0, 0, 0, 0, 1, 0,
+    8, 3, 0, 0x00, 0x10, 0x02, 0, 8, 0, 0, 0, 0, 9, 3, 0,
+    5, 0x00, 0x10, 0x02, 8, 0, 0, 0, 0, 3, 0, 1, 0, 9, 3, 0, 9, 2, 0,
+    5, 0x00, 0x10, 0x02, 8, 0, 0, 0, 0, 6, 0, 1, 0, 9, 3, 0,
+    8, 1, 0, 0x00, 0x20, 0x02, 0, 0, 1, 0, 0, 0, 9, 1, 0,
+};
+
 const uint8_t *fuzz_seed(unsigned n, size_t *size)
 {
     static uint8_t copy[sizeof(seed_blk)];
@@ -263,6 +280,9 @@ const uint8_t *fuzz_seed(unsigned n, size_t *size)
         copy[0] = 2;
         *size = sizeof(copy);
         return copy;
+    case 3:
+        *size = sizeof(seed_serial);
+        return seed_serial;
     }
     return NULL;
 }

@@ -205,6 +205,15 @@ CASES = [
     ("-kernel {guest} -blockdev driver=file,filename={}/bzimage", "'node-name' must be specified"),
     ("-kernel {guest} -blockdev driver=file,node-name=a,filename={}/bzimage,x=1",
      "Parameter 'x' is unexpected"),
+    ("-kernel {guest} -device virtconsole", "No 'virtio-serial-bus' bus found for device"),
+    ("-kernel {guest} -device virtio-serial-pci -device virtconsole,chardev=a",
+     "Property 'virtconsole.chardev' can't find value 'a'"),
+    ("-kernel {guest} -chardev null,id=c -device virtio-serial-pci -device virtconsole,chardev=c "
+     "-device virtconsole,chardev=c", "Device 'c' is in use"),
+    ("-kernel {guest} -device virtio-serial-pci,max_ports=0", "maximum ports supported: 31"),
+    ("-kernel {guest} -device virtio-serial-pci,max_ports=1 -device virtserialport", "port limit"),
+    ("-kernel {guest} -device virtio-serial-pci -device virtserialport,nr=31", "Out-of-range port"),
+    ("-kernel {guest} -device virtio-serial-pci -device virtconsole,bus=pcie.0", "can't go on PCIE"),
     ("-daemonize -display none -kernel {}/missing", "-kernel: "),
 ]
 

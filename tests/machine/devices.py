@@ -4,8 +4,10 @@
 FOLDER has vmlinuz and initrd.gz (make guest-files); status 77 where something lacks.
 """
 import argparse
+import hashlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -145,6 +147,40 @@ def hotplug(setting, folder):
         expect(vm.wait_end(TIMEOUT) == 0, vm.errors())
 
 
+def serial(setting, folder):
+    """A console and a port over virtio, both ways, more than fits into any queue; a port comes late."""
+    sock, late = os.path.join(folder, "port"), os.path.join(folder, "late")
+    with Guest(setting, "-device", "virtio-serial-pci,id=s0",
+               "-chardev", f"socket,id=c0,path={sock},server=on,wait=off",
+               "-chardev", f"file,id=c1,path={folder}/console",
+               "-chardev", f"file,id=c2,path={late}",
+               "-device", "virtconsole,chardev=c1",
+               "-device", "virtserialport,chardev=c0,name=org.test.0,id=p0") as vm:
+        vm.prompt()
+        vm.run("modules")
+        vm.run("grep -q org.test.0 /sys/class/virtio-ports/vport0p1/name")
+        vm.run("seq 1 3000 > /dev/hvc0")
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(sock)
+            client.settimeout(TIMEOUT)
+            # The guest counts what comes, and answers.
+            vm.type("head -c 300000 /dev/vport0p1 | md5sum > /sum; cat /sum > /dev/vport0p1\n")
+            data = bytes(i * 7 % 251 for i in range(300000))
+            client.sendall(data)
+            answer = client.makefile("rb").readline().split()[0].decode()
+            expect(answer == hashlib.md5(data).hexdigest(), f"sum {answer}")
+        vm.qmp.hmp("device_add virtserialport,id=p2,chardev=c2,name=late")
+        vm.run("while ! [ -e /dev/vport0p2 ]; do sleep 0.1; done; echo hello > /dev/vport0p2")
+        vm.qmp.command("device_del", id="p2")
+        vm.event("DEVICE_DELETED", "p2")
+        vm.run("while [ -e /dev/vport0p2 ]; do sleep 0.1; done")
+        vm.power_off()
+    for name, text in (("late", "hello\n"),
+                       ("console", "".join(f"{n}\r\n" for n in range(1, 3001)))):
+        with open(os.path.join(folder, name), encoding="utf-8", newline="") as file:
+            expect(file.read() == text, f"what came out of the {name} port is something else")
+
+
 def private(setting, folder):
     """A kernel that knows nothing of conversions: its rings are private, which is no harm."""
     path = image(folder, "disk.img", MIB)
@@ -163,7 +199,7 @@ def private(setting, folder):
                f"no trace: {vm.errors()}")
 
 
-CASES = {"disk": disk, "hotplug": hotplug, "private": private}
+CASES = {"disk": disk, "hotplug": hotplug, "private": private, "serial": serial}
 
 
 def main():

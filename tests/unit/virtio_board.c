@@ -197,11 +197,14 @@ static void start_queue(struct virtio_board *board, struct virtio *v, unsigned q
 
 bool vb_start(struct virtio_board *board, struct virtio *v, uint64_t features, unsigned queues)
 {
-    uint8_t status = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER;
+    uint8_t status = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER, now;
 
     common_write(board, v, VIRTIO_PCI_COMMON_STATUS, 1, 0);
-    while (vb_status(board, v))
+    while ((now = vb_status(board, v))) {
+        if (now == 0xff)
+            return false;       /* nothing is mapped there */
         g_thread_yield();
+    }
     vb_settle(v);
     common_write(board, v, VIRTIO_PCI_COMMON_STATUS, 1, status);
     features |= 1ull << VIRTIO_F_VERSION_1;
