@@ -130,17 +130,6 @@ char *device_path(const struct device *dev)
                    : g_strdup_printf("/machine/peripheral-anon/%s", dev->type->name);
 }
 
-struct json_object *device_get_property(struct device *dev, const char *name)
-{
-    for (guint i = 0; dev->type->properties[i]; i++) {
-        const struct property *prop = property_find(dev->type->properties[i], name);
-
-        if (prop)
-            return property_get_json(prop, dev);
-    }
-    return NULL;
-}
-
 /* --- Going --- */
 
 /* A device with devices on its bus takes them along, and each is told about. */

@@ -97,7 +97,6 @@ bool device_del(struct device *dev, GError **error);
 void device_gone(struct device *dev);
 /* "/machine/peripheral/ID", or "/machine/peripheral-anon/TYPE". Caller frees. */
 char *device_path(const struct device *dev);
-struct json_object *device_get_property(struct device *dev, const char *name);
 
 /* Text for `-device help` and `-device TYPE,help`; caller frees. */
 char *device_help(const char *type_name);

@@ -5,6 +5,7 @@
  */
 #include "command.h"
 
+#include "device.h"
 #include "error.h"
 #include "property.h"
 
@@ -44,7 +45,7 @@ static bool run_del(const struct monitor_ctx *ctx, struct json_object *args,
     return object_del(json_text(args, "id"), error);
 }
 
-/* --- The tree: /, /objects and its objects, /machine and its vCPUs --- */
+/* --- The tree: /, /objects and its objects, /machine with its vCPUs and devices --- */
 
 static void add_property(struct json_object *list, const char *name, const char *type)
 {
@@ -76,6 +77,21 @@ static void list_objects(const struct monitor_ctx *ctx, struct json_object *list
 static void list_machine(const struct monitor_ctx *ctx, struct json_object *list)
 {
     add_property(list, "unattached", "child<container>");
+    add_property(list, "peripheral", "child<container>");
+}
+
+/* Devices that were given an id; the others can't be named. */
+static void list_peripheral(const struct monitor_ctx *ctx, struct json_object *list)
+{
+    g_autoptr(GPtrArray) devices = devices_list(ctx->vm->devices);
+
+    for (guint i = 0; i < devices->len; i++) {
+        const struct device *dev = g_ptr_array_index(devices, i);
+        g_autofree char *type = g_strdup_printf("child<%s>", dev->type->name);
+
+        if (dev->id)
+            add_property(list, dev->id, type);
+    }
 }
 
 static void list_unattached(const struct monitor_ctx *ctx, struct json_object *list)
@@ -94,43 +110,61 @@ static const struct node {
     { "/", "container", list_root },
     { "/objects", "container", list_objects },
     { "/machine", "machine", list_machine },
+    { "/machine/peripheral", "container", list_peripheral },
     { "/machine/unattached", "container", list_unattached },
 };
 
-/* A node of its own, or an object by its path or bare id; false: the error is set. */
-static bool resolve(const char *path, const struct node **node, struct object **obj,
+/* What a path leads to. */
+struct target {
+    const char *type;
+    const struct node *node;    /* NULL: an object or a device, with these properties */
+    const struct property *const *properties;
+    void *base;                 /* the struct that they are in */
+};
+
+static const char *strip(const char *path, const char *folder)
+{
+    return g_str_has_prefix(path, folder) ? path + strlen(folder) : path;
+}
+
+/* A node of its own, or an object or device by its path or bare id; false: the error is set. */
+static bool resolve(const struct monitor_ctx *ctx, const char *path, struct target *ret,
                     GError **error)
 {
-    const char *id = g_str_has_prefix(path, "/objects/") ? path + strlen("/objects/") : path;
+    const char *object_id = strip(path, "/objects/");
+    const char *device_id = strip(path, "/machine/peripheral/");
+    struct device *dev = strchr(device_id, '/') ? NULL
+                                                : device_find(ctx->vm->devices, device_id);
+    struct object *obj = strchr(object_id, '/') ? NULL : object_find(object_id);
 
-    *node = NULL;
-    *obj = NULL;
     for (size_t i = 0; i < G_N_ELEMENTS(nodes); i++) {
-        if (strcmp(nodes[i].path, path) == 0)
-            *node = &nodes[i];
+        if (strcmp(nodes[i].path, path) == 0) {
+            *ret = (struct target){ .type = nodes[i].type, .node = &nodes[i] };
+            return true;
+        }
     }
-    if (!*node && (id != path || !strchr(path, '/')))
-        *obj = object_find(id);
-    if (*node || *obj)
-        return true;
-    command_error_set(error, COMMAND_ERROR_DEVICE, "Device '%s' not found", path);
-    return false;
+    if (obj)
+        *ret = (struct target){ obj->type->name, NULL, obj->type->properties, obj };
+    else if (dev)
+        *ret = (struct target){ dev->type->name, NULL, dev->type->properties, dev };
+    else
+        command_error_set(error, COMMAND_ERROR_DEVICE, "Device '%s' not found", path);
+    return obj || dev;
 }
 
 static bool run_list(const struct monitor_ctx *ctx, struct json_object *args,
                      struct json_object **ret, GError **error)
 {
-    const struct node *node;
-    struct object *obj;
+    struct target target;
 
-    if (!resolve(json_text(args, "path"), &node, &obj, error))
+    if (!resolve(ctx, json_text(args, "path"), &target, error))
         return false;
     *ret = json_object_new_array();
     add_property(*ret, "type", "string");
-    if (node)
-        node->list(ctx, *ret);
-    for (guint i = 0; obj && obj->type->properties[i]; i++) {
-        for (const struct property *prop = obj->type->properties[i]; prop->name; prop++)
+    if (target.node)
+        target.node->list(ctx, *ret);
+    for (guint i = 0; !target.node && target.properties[i]; i++) {
+        for (const struct property *prop = target.properties[i]; prop->name; prop++)
             add_property(*ret, prop->name, property_kind_name(prop->kind));
     }
     return true;
@@ -150,18 +184,16 @@ static bool run_get(const struct monitor_ctx *ctx, struct json_object *args,
                     struct json_object **ret, GError **error)
 {
     const char *property = json_text(args, "property");
-    const struct node *node;
-    struct object *obj;
+    struct target target;
 
-    if (!resolve(json_text(args, "path"), &node, &obj, error))
+    if (!resolve(ctx, json_text(args, "path"), &target, error))
         return false;
     if (strcmp(property, "type") == 0)
-        *ret = json_object_new_string(node ? node->type : obj->type->name);
-    else if (obj)
-        *ret = object_get_property(obj, property);
+        *ret = json_object_new_string(target.type);
+    else if (!target.node)
+        *ret = property_tables_get_json(target.properties, target.base, property);
     if (!*ret)
-        error_set(error, "Property '%s.%s' not found", node ? node->type : obj->type->name,
-                  property);
+        error_set(error, "Property '%s.%s' not found", target.type, property);
     return *ret != NULL;
 }
 

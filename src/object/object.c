@@ -294,13 +294,7 @@ void object_delete_all(void)
 
 struct json_object *object_get_property(struct object *obj, const char *name)
 {
-    for (guint i = 0; obj->type->properties[i]; i++) {
-        const struct property *prop = property_find(obj->type->properties[i], name);
-
-        if (prop)
-            return property_get_json(prop, obj);
-    }
-    return NULL;
+    return property_tables_get_json(obj->type->properties, obj, name);
 }
 
 static void help_property(GString *text, const struct property *prop)

@@ -275,6 +275,18 @@ struct json_object *property_get_json(const struct property *prop, const void *b
     return kinds[prop->kind].to_json(prop, field_of(prop, (void *)base));
 }
 
+struct json_object *property_tables_get_json(const struct property *const *tables,
+                                             const void *base, const char *name)
+{
+    for (; *tables; tables++) {
+        const struct property *prop = property_find(*tables, name);
+
+        if (prop)
+            return property_get_json(prop, base);
+    }
+    return NULL;
+}
+
 const char *property_kind_name(enum property_kind kind)
 {
     return kinds[kind].name;

@@ -12,6 +12,9 @@ bool property_set_json(const struct property *table, void *base, const char *nam
                        struct json_object *value, bool *found, GError **error);
 /* New reference. */
 struct json_object *property_get_json(const struct property *prop, const void *base);
+/* Of the first of the tables (a NULL-terminated list) that has the name; NULL: none. */
+struct json_object *property_tables_get_json(const struct property *const *tables,
+                                             const void *base, const char *name);
 const char *property_kind_name(enum property_kind kind);
 /* Free what the values own, and leave them NULL. */
 void property_free_all(const struct property *table, void *base);
