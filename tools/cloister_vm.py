@@ -191,8 +191,13 @@ class Vm:
 
 
 def protected(backend, size):
-    """Arguments of a protected VM: backend is one of the three spellings' short names."""
+    """Arguments of a protected VM: backend is one of BACKENDS, or another kind for what is
+    shared: private-memfd, -file, -shm."""
     objects = {
+        "private-memfd": f"memory-backend-memfd,id=mem0,size={size},private=on",
+        "private-file": f"memory-backend-file,id=mem0,size={size},private=on,share=on,"
+                        f"mem-path={tempfile.gettempdir()}",
+        "private-shm": f"memory-backend-shm,id=mem0,size={size},private=on",
         "private": f"memory-backend-ram,id=mem0,size={size},private=on",
         "memfd": f"memory-backend-memfd,id=mem0,size={size},guest-memfd=on,share=on",
         "guest-memfd": f"memory-backend-guest-memfd,id=mem0,size={size}",

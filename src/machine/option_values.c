@@ -8,6 +8,7 @@
 #include "kvm_uapi.h"
 #include "range.h"
 #include "trace.h"
+#include "property.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -111,26 +112,13 @@ static char *machine_list(void)
                     "q35                  PC with Q35 host bridge, RAM of any kind (default)\n");
 }
 
-static const char *property_hint(const struct property *prop)
-{
-    switch (prop->kind) {
-    case PROP_BOOL: return "bool";
-    case PROP_SIZE: return "size";
-    case PROP_UINT32: return "uint32";
-    case PROP_STRING: return "string";
-    case PROP_ON_OFF_AUTO: return "OnOffAuto";
-    case PROP_ENUM: return "enum";
-    }
-    return "";
-}
-
 static char *machine_property_list(void)
 {
     GString *text = g_string_new("q35 options:\n");
 
     for (const struct property *prop = machine_properties; prop->name; prop++) {
         g_autofree char *values = prop->kind == PROP_ENUM
-            ? g_strjoinv("|", (char **)prop->names) : g_strdup(property_hint(prop));
+            ? g_strjoinv("|", (char **)prop->names) : g_strdup(property_kind_name(prop->kind));
 
         g_string_append_printf(text, "  %s=<%s> - %s\n", prop->name, values, prop->help);
     }

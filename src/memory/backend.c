@@ -5,14 +5,23 @@
  * it has them; private=on and memory-backend-guest-memfd are
  * from proposals to it.
  */
+#include "backing_file.h"
 #include "error.h"
 #include "memory_internal.h"
+#include "placement.h"
+#include "property.h"
 #include "range.h"
 
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define FIELD(name) offsetof(struct memory_backend, name)
+
+static const char *const policy_names[] = {
+    [NUMA_DEFAULT] = "default", [NUMA_PREFERRED] = "preferred", [NUMA_BIND] = "bind",
+    [NUMA_INTERLEAVE] = "interleave", NULL
+};
 
 static const struct property size_properties[] = {
     { "size", PROP_SIZE, FIELD(size), .required = true, .help = "size of the memory" },
@@ -21,6 +30,12 @@ static const struct property size_properties[] = {
     { "reserve", PROP_BOOL, FIELD(reserve), .help = "reserve swap space for it" },
     { "merge", PROP_BOOL, FIELD(merge), .help = "let the host merge equal pages (KSM)" },
     { "dump", PROP_BOOL, FIELD(dump), .help = "include it in core dumps of this program" },
+    { "prealloc-threads", PROP_UINT32, FIELD(prealloc_threads),
+      .help = "how many threads allocate it with prealloc=on" },
+    { "host-nodes", PROP_NODES, FIELD(host_nodes),
+      .help = "NUMA nodes of the host to which policy applies" },
+    { "policy", PROP_ENUM, FIELD(policy), .names = policy_names,
+      .help = "how the host's nodes are used: default, preferred, bind, interleave" },
     { NULL }
 };
 
@@ -39,6 +54,19 @@ static const struct property memfd_properties[] = {
     { NULL }
 };
 
+static const struct property file_properties[] = {
+    { "mem-path", PROP_STRING, FIELD(mem_path), .required = true,
+      .help = "the file; a directory: a file in it without a name" },
+    { "offset", PROP_SIZE, FIELD(offset), .help = "where in the file it begins" },
+    { "align", PROP_SIZE, FIELD(align), .help = "alignment of its address in this program" },
+    { "discard-data", PROP_BOOL, FIELD(discard_data), .help = "drop the content at exit" },
+    { "pmem", PROP_BOOL, FIELD(pmem), .help = "the file is in persistent memory (DAX)" },
+    { "readonly", PROP_BOOL, FIELD(readonly), .help = "open the file for reading only" },
+    { "rom", PROP_ON_OFF_AUTO, FIELD(rom),
+      .help = "the guest can't write it (auto: with readonly=on,share=on)" },
+    { NULL }
+};
+
 static struct memory_backend *of(struct object *obj)
 {
     return (struct memory_backend *)obj;
@@ -50,13 +78,21 @@ static void init_ram(struct object *obj)
 
     backend->reserve = backend->merge = backend->dump = true;
     backend->guest_memfd = OOA_OFF;
+    backend->prealloc_threads = 1;
+    backend->seal = true;
 }
 
 static void init_memfd(struct object *obj)
 {
     init_ram(obj);
-    of(obj)->share = of(obj)->seal = true;
+    of(obj)->share = true;
     of(obj)->guest_memfd = OOA_AUTO;
+}
+
+static void init_shm(struct object *obj)
+{
+    init_ram(obj);
+    of(obj)->share = true;
 }
 
 /* Equal pages of a guest_memfd are never merged: KSM works on private mappings. */
@@ -68,9 +104,15 @@ static void init_guest_memfd(struct object *obj)
     of(obj)->guest_memfd = OOA_ON;
 }
 
-static bool is_memfd(const struct memory_backend *backend)
+static bool is_type(const struct memory_backend *backend, const char *type)
 {
-    return strcmp(backend->obj.type->name, "memory-backend-memfd") == 0;
+    return strcmp(backend->obj.type->name + strlen("memory-backend-"), type) == 0;
+}
+
+bool memory_backend_is_rom(const struct memory_backend *backend)
+{
+    return backend->rom == OOA_ON ||
+           (backend->rom == OOA_AUTO && backend->readonly && backend->share);
 }
 
 static bool check_size(const struct memory_backend *backend, GError **error)
@@ -85,17 +127,35 @@ static bool check_size(const struct memory_backend *backend, GError **error)
         error_set(error, "backend '%s' memory size must be multiple of 4 KiB", type);
         return false;
     }
+    if (backend->prealloc_threads == 0) {
+        error_set(error, "property 'prealloc-threads' of %s doesn't take value '0'", type);
+        return false;
+    }
     return true;
 }
 
-/* What the memory is decides what may stand beside it: each row a combination that can't work. */
+/* A combination that can't work. */
+struct bad_row {
+    bool bad;
+    const char *message;
+};
+
+static bool check_rows(const struct bad_row *rows, size_t n, GError **error)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (rows[i].bad) {
+            error_set(error, "%s", rows[i].message);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What the memory is decides what may stand beside it. */
 static bool check_combinations(const struct memory_backend *backend, GError **error)
 {
     bool in_place = backend->kind == BACKEND_IN_PLACE;
-    const struct {
-        bool bad;
-        const char *message;
-    } rows[] = {
+    const struct bad_row rows[] = {
         { backend->prealloc && !backend->reserve,
           "'prealloc=on' and 'reserve=off' are incompatible" },
         { in_place && !backend->share, "a guest_memfd needs 'share=on'" },
@@ -107,17 +167,63 @@ static bool check_combinations(const struct memory_backend *backend, GError **er
         { backend->hugetlbsize && !backend->hugetlb, "'hugetlbsize' needs 'hugetlb=on'" },
         { backend->hugetlbsize & (backend->hugetlbsize - 1),
           "'hugetlbsize' must be a power of two" },
-        { in_place && backend->merge && !is_memfd(backend),
+        { in_place && backend->merge && !is_type(backend, "memfd"),
           "'merge=on' can't work: pages of a guest_memfd are never merged" },
+        { in_place && !backend->seal,
+          "'seal=off' can't work: a guest_memfd can't change its size" },
     };
 
-    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
-        if (rows[i].bad) {
-            error_set(error, "%s", rows[i].message);
-            return false;
-        }
-    }
-    return true;
+    return check_rows(rows, G_N_ELEMENTS(rows), error);
+}
+
+static bool check_policy(const struct memory_backend *backend, GError **error)
+{
+    const struct node_set none = { { 0 } };
+    bool nodes = memcmp(&backend->host_nodes, &none, sizeof(none)) != 0;
+    const struct bad_row rows[] = {
+        { !nodes && backend->policy == NUMA_PREFERRED,
+          "host-nodes must be set for policy preferred" },
+        { !nodes && backend->policy == NUMA_BIND, "host-nodes must be set for policy bind" },
+        { !nodes && backend->policy == NUMA_INTERLEAVE,
+          "host-nodes must be set for policy interleave" },
+        { nodes && backend->policy == NUMA_DEFAULT,
+          "host-nodes must be empty for policy default: choose policy=preferred, bind or interleave" },
+        { nodes && backend->kind == BACKEND_IN_PLACE,
+          "'policy' can't work: pages of a guest_memfd follow no NUMA policy" },
+        { nodes && backend->kind == BACKEND_TWO_BACKINGS,
+          "'policy' and 'private=on' are incompatible: private pages lie in a guest_memfd, which "
+          "follows no NUMA policy" },
+    };
+
+    return check_rows(rows, G_N_ELEMENTS(rows), error);
+}
+
+static bool check_file(const struct memory_backend *backend, GError **error)
+{
+    bool read_shared = backend->readonly && backend->share;
+    const struct bad_row rows[] = {
+        { is_type(backend, "shm") && !backend->share,
+          "cannot create a shm backend with 'share=off'" },
+        { backend->align & (backend->align - 1), "'align' must be a power of two" },
+        { !is_aligned(backend->offset, GUEST_PAGE_SIZE), "'offset' must be a multiple of 4 KiB" },
+        { backend->rom == OOA_ON && !backend->readonly, "'rom=on' needs 'readonly=on'" },
+        { backend->rom == OOA_OFF && read_shared,
+          "'rom=off' is incompatible with 'readonly=on' and 'share=on': nobody can write it" },
+        { backend->prealloc && read_shared, "'prealloc=on' and 'readonly=on' are incompatible" },
+        { backend->pmem && !backend->share, "'pmem=on' needs 'share=on'" },
+        { backend->discard_data && backend->readonly,
+          "'discard-data=on' and 'readonly=on' are incompatible" },
+        { backend->private_ && backend->readonly,
+          "'private=on' and 'readonly=on' are incompatible: the copy of a page that becomes private "
+          "is removed from the file" },
+        { backend->private_ && is_type(backend, "file") && !backend->share,
+          "'private=on' needs 'share=on': what is under a private mapping of a file would come to "
+          "light when a page becomes private" },
+        { backend->private_ && backend->pmem,
+          "'private=on' and 'pmem=on' are incompatible: private pages are never persistent" },
+    };
+
+    return check_rows(rows, G_N_ELEMENTS(rows), error);
 }
 
 static enum backend_kind settle_kind(const struct memory_backend *backend)
@@ -127,26 +233,76 @@ static enum backend_kind settle_kind(const struct memory_backend *backend)
     return backend->private_ ? BACKEND_TWO_BACKINGS : BACKEND_PLAIN;
 }
 
-/* With two backings it is the private one that prealloc is about: see ram_block_new(). */
-static bool allocate_host(struct memory_backend *backend, GError **error)
+/* -1 without an error: this memory is no file. */
+static int open_file(const struct memory_backend *backend, GError **error)
+{
+    if (is_type(backend, "shm"))
+        return backing_shm_open(backend->size, error);
+    if (!is_type(backend, "file"))
+        return -1;
+    if (range_wraps(backend->offset, backend->size)) {
+        error_set(error, "'offset' and 'size' are larger than any file");
+        return -1;
+    }
+    return backing_file_open(backend->mem_path, backend->offset + backend->size, backend->readonly,
+                             error);
+}
+
+static bool map_host(struct memory_backend *backend, int fd, GError **error)
 {
     struct host_memory_options opt = {
-        .memfd = is_memfd(backend), .share = backend->share, .reserve = backend->reserve,
+        .memfd = is_type(backend, "memfd"), .share = backend->share, .reserve = backend->reserve,
         .merge = backend->merge, .dump = backend->dump, .seal = backend->seal,
-        .prealloc = backend->prealloc && backend->kind == BACKEND_PLAIN,
         .hugetlb = backend->hugetlb, .hugetlbsize = backend->hugetlbsize,
-        .name = backend->obj.id,
+        .name = backend->obj.id, .file = fd >= 0, .fd = fd, .offset = backend->offset,
+        .align = backend->align, .readonly = backend->readonly, .pmem = backend->pmem,
     };
     int ret = host_memory_new(&backend->host, backend->size, &opt);
 
-    if (ret == -EINVAL && backend->hugetlb)
+    if (ret == -EINVAL && (backend->hugetlb || fd >= 0))
         error_set(error, "memory size of '%s' must be a multiple of the huge page size",
                   backend->obj.id);
+    else if (ret == -EOPNOTSUPP && backend->pmem)
+        error_set(error, "'pmem=on' can't work: '%s' is not on a DAX file system",
+                  backend->mem_path);
     else if (ret == -ENOMEM)
         error_set(error, "cannot set up guest memory '%s': %s: the host has less to give",
                   backend->obj.id, g_strerror(ENOMEM));
     else if (ret)
         error_set_errno(error, ret, "cannot set up guest memory '%s'", backend->obj.id);
+    return ret == 0;
+}
+
+/*
+ * Where pages come from is said before they come.  With two backings it is the
+ * private one that prealloc is about: see ram_block_new().
+ */
+static bool allocate_host(struct memory_backend *backend, GError **error)
+{
+    struct host_memory *host = &backend->host;
+    GError *failed = NULL;
+    int fd = open_file(backend, &failed), ret;
+
+    if (failed) {
+        g_propagate_error(error, failed);
+        return false;
+    }
+    if (!map_host(backend, fd, error))
+        return false;
+    /* Reading ahead would hold copies of pages that are private. */
+    if (backend->private_ && host->fd >= 0)
+        madvise(host->addr, host->size, MADV_RANDOM);
+    ret = placement_bind(host->addr, host->size, (enum numa_policy)backend->policy,
+                         &backend->host_nodes);
+    if (ret) {
+        error_set_errno(error, ret, "cannot bind memory '%s' to host NUMA nodes", backend->obj.id);
+        return false;
+    }
+    if (backend->prealloc && backend->kind == BACKEND_PLAIN)
+        ret = placement_prealloc(host->addr, -1, host->size, host->page_size,
+                                 backend->prealloc_threads);
+    if (ret)
+        error_set_errno(error, ret, "cannot allocate all of memory '%s'", backend->obj.id);
     return ret == 0;
 }
 
@@ -156,11 +312,14 @@ static bool backend_complete(struct object *obj, GError **error)
 
     backend->kind = settle_kind(backend);
     return check_size(backend, error) && check_combinations(backend, error) &&
+           check_policy(backend, error) && check_file(backend, error) &&
            (backend->kind == BACKEND_IN_PLACE || allocate_host(backend, error));
 }
 
 static void backend_finalize(struct object *obj)
 {
+    if (of(obj)->discard_data && of(obj)->host.addr)
+        host_memory_discard(&of(obj)->host, 0, of(obj)->host.size);
     host_memory_clear(&of(obj)->host);
 }
 
@@ -169,17 +328,24 @@ static void backend_finalize(struct object *obj)
 
 PROPERTY_LIST(ram_lists, size_properties, private_properties);
 PROPERTY_LIST(memfd_lists, size_properties, private_properties, memfd_properties);
+PROPERTY_LIST(file_lists, size_properties, private_properties, file_properties);
 PROPERTY_LIST(guest_memfd_lists, size_properties);
 
 static const struct object_type types[] = {
     { "memory-backend-ram",
-      "anonymous memory; private=on: guests whose private pages lie in a guest_memfd of their own",
+      "anonymous memory, for ordinary guests; private=on: for protected guests on any KVM",
       sizeof(struct memory_backend), ram_lists, init_ram, backend_complete, backend_finalize },
     { "memory-backend-memfd",
-      "a memfd, for sharing with other processes; guest-memfd=on: a guest_memfd instead of it",
+      "a memfd, to share with other processes; guest-memfd=on: a guest_memfd, converted in place",
       sizeof(struct memory_backend), memfd_lists, init_memfd, backend_complete, backend_finalize },
+    { "memory-backend-file",
+      "a file, to keep the content, to use hugetlbfs or to share by name",
+      sizeof(struct memory_backend), file_lists, init_ram, backend_complete, backend_finalize },
+    { "memory-backend-shm",
+      "POSIX shared memory, to share with other processes where there is no memfd",
+      sizeof(struct memory_backend), ram_lists, init_shm, backend_complete, backend_finalize },
     { "memory-backend-guest-memfd",
-      "a guest_memfd that serves private and shared pages, converted in place",
+      "a guest_memfd for private and shared pages, converted in place: best for protected guests",
       sizeof(struct memory_backend), guest_memfd_lists, init_guest_memfd, backend_complete,
       backend_finalize },
 };
@@ -256,7 +422,9 @@ struct json_object *memory_backend_describe(const struct memory_backend *backend
     json_object_object_add(memdev, "size", json_object_new_uint64(backend->size));
     for (size_t i = 0; i < G_N_ELEMENTS(flags); i++)
         json_object_object_add(memdev, flags[i].name, json_object_new_boolean(flags[i].value));
-    json_object_object_add(memdev, "host-nodes", json_object_new_array());
-    json_object_object_add(memdev, "policy", json_object_new_string("default"));
+    for (const struct property *prop = size_properties; prop->name; prop++) {
+        if (prop->kind == PROP_NODES || prop->kind == PROP_ENUM)
+            json_object_object_add(memdev, prop->name, property_get_json(prop, backend));
+    }
     return memdev;
 }

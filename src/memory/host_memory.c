@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Host memory for guest RAM: anonymous or memfd, mapped and given back. */
+/* Host memory for guest RAM: anonymous, memfd or a file, mapped and given back. */
 #include "fd.h"
 #include "memory_internal.h"
 #include "range.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/memfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
+#include <sys/vfs.h>
 
 static int memfd_open(uint64_t size, const struct host_memory_options *opt,
                       struct host_memory *memory)
@@ -54,32 +52,79 @@ void host_memory_advise(void *addr, uint64_t size, bool merge, bool dump)
         madvise(addr, size, MADV_DONTDUMP);
 }
 
+/* Huge pages of a file come from where it lies. */
+static int file_adopt(uint64_t size, const struct host_memory_options *opt,
+                      struct host_memory *memory)
+{
+    struct statfs fs;
+
+    memory->fd = opt->fd;
+    memory->offset = opt->offset;
+    if (fstatfs(opt->fd, &fs) == 0 && fs.f_type == HUGETLBFS_MAGIC)
+        memory->page_size = (uint64_t)fs.f_bsize;
+    return is_aligned(size | opt->offset, memory->page_size) ? 0 : -EINVAL;
+}
+
+/* Address space of that size whose start is aligned; NULL: none. */
+static void *reserve_aligned(uint64_t size, uint64_t align)
+{
+    char *all = mmap(NULL, size + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                     -1, 0);
+    uint64_t skip;
+
+    if (all == MAP_FAILED)
+        return NULL;
+    skip = -(uint64_t)(uintptr_t)all % align;
+    if (skip)
+        munmap(all, skip);
+    munmap(all + skip + size, align - skip);
+    return all + skip;
+}
+
+static int map(struct host_memory *memory, int flags, const struct host_memory_options *opt)
+{
+    int prot = PROT_READ | (opt->readonly && opt->share ? 0 : PROT_WRITE);
+    void *at = NULL;
+
+    if (opt->pmem)
+        flags = (flags & ~MAP_SHARED) | MAP_SHARED_VALIDATE | MAP_SYNC;
+    if (opt->align > memory->page_size) {
+        at = range_wraps(memory->size, opt->align) ? NULL
+                                                   : reserve_aligned(memory->size, opt->align);
+        if (!at)
+            return -ENOMEM;
+        flags |= MAP_FIXED;
+    }
+    memory->addr = mmap(at, memory->size, prot, flags, memory->fd, (off_t)memory->offset);
+    if (memory->addr == MAP_FAILED) {
+        int err = -errno;
+
+        memory->addr = NULL;
+        if (at)
+            munmap(at, memory->size);
+        return err;
+    }
+    return 0;
+}
+
 int host_memory_new(struct host_memory *ret, uint64_t size, const struct host_memory_options *opt)
 {
     struct host_memory memory = {
         .size = size, .fd = -1, .page_size = GUEST_PAGE_SIZE, .shared = opt->share,
     };
     int flags = (opt->share ? MAP_SHARED : MAP_PRIVATE) | (opt->reserve ? 0 : MAP_NORESERVE);
-    int err = opt->memfd ? memfd_open(size, opt, &memory) : 0;
+    int err = opt->memfd ? memfd_open(size, opt, &memory)
+                         : opt->file ? file_adopt(size, opt, &memory) : 0;
 
-    if (err)
-        return err;
-    if (!opt->memfd)
+    if (memory.fd < 0)
         flags |= MAP_ANONYMOUS;
-    memory.addr = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, memory.fd, 0);
-    if (memory.addr == MAP_FAILED) {
-        memory.addr = NULL;
-        err = -errno;
-    }
-    if (!err) {
-        host_memory_advise(memory.addr, size, opt->merge, opt->dump);
-        if (opt->prealloc && madvise(memory.addr, size, MADV_POPULATE_WRITE) < 0)
-            err = -errno;
-    }
+    if (!err)
+        err = map(&memory, flags, opt);
     if (err) {
         host_memory_clear(&memory);
         return err;
     }
+    host_memory_advise(memory.addr, size, opt->merge, opt->dump);
     *ret = memory;
     return 0;
 }
@@ -108,8 +153,8 @@ int host_memory_discard(const struct host_memory *memory, uint64_t offset, uint6
     if (!is_aligned(offset, memory->page_size) || !is_aligned(size, memory->page_size))
         return -EINVAL;
     if (memory->shared && memory->fd >= 0)
-        ret = fallocate(memory->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
-                        (off_t)size);
+        ret = fallocate(memory->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                        (off_t)(memory->offset + offset), (off_t)size);
     else
         ret = madvise(addr, size, memory->shared ? MADV_REMOVE : MADV_DONTNEED);
     return ret < 0 ? -errno : 0;

@@ -15,14 +15,19 @@ struct host_memory {
     void *addr;                 /* NULL: none */
     uint64_t size;
     int fd;                     /* -1: anonymous */
+    uint64_t offset;            /* in the file */
     uint64_t page_size;         /* larger than 4096 with hugetlb */
     bool shared;
 };
 
 struct host_memory_options {
-    bool memfd, share, reserve, merge, dump, prealloc, seal, hugetlb;
+    bool memfd, share, reserve, merge, dump, seal, hugetlb;
     uint64_t hugetlbsize;       /* 0: the system's default */
     const char *name;           /* of the memfd */
+    /* A file that the caller has opened, and that is taken over whatever happens. */
+    bool file, readonly, pmem;
+    int fd;
+    uint64_t offset, align;     /* align 0: of pages */
 };
 
 /* 0 or -errno; then nothing is held. */
@@ -39,6 +44,13 @@ struct memory_backend {
     struct object obj;
     uint64_t size;
     bool share, reserve, prealloc, merge, dump, private_;
+    uint32_t prealloc_threads;
+    int policy;                         /* enum numa_policy */
+    struct node_set host_nodes;
+    char *mem_path;
+    uint64_t align, offset;
+    bool readonly, pmem, discard_data;
+    enum on_off_auto rom;
     enum on_off_auto guest_memfd;
     bool hugetlb, seal;
     uint64_t hugetlbsize;
@@ -48,6 +60,8 @@ struct memory_backend {
 };
 
 void memory_backend_free_anonymous(struct memory_backend *backend);
+/* What the guest sees of it can't be written. */
+bool memory_backend_is_rom(const struct memory_backend *backend);
 
 /* --- RamBlocks --- */
 

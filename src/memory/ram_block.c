@@ -6,6 +6,7 @@
  */
 #include "error.h"
 #include "memory_internal.h"
+#include "placement.h"
 #include "range.h"
 
 #include <errno.h>
@@ -64,10 +65,10 @@ static int create_guest_memfd(struct ram_block *block, bool in_place)
     if (fd < 0)
         return fd;
     block->guest_memfd = fd;
-    if (block->backend->prealloc &&
-        fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)block->size) < 0)
-        return -errno;
-    return 0;
+    return block->backend->prealloc
+               ? placement_prealloc(NULL, fd, block->size, GUEST_PAGE_SIZE,
+                                    block->backend->prealloc_threads)
+               : 0;
 }
 
 static int map_guest_memfd(struct ram_block *block)
@@ -160,6 +161,11 @@ struct ram_block *ram_block_new(struct memory *mem, struct memory_backend *backe
 
     if (backend->obj.users) {
         error_set(error, "can't use already busy memdev: %s", backend->obj.id);
+        return NULL;
+    }
+    if (memory_backend_is_rom(backend)) {
+        error_set(error, "memory backend '%s' is ROM (readonly=on): it can't be RAM",
+                  backend->obj.id);
         return NULL;
     }
     block = g_new0(struct ram_block, 1);

@@ -23,6 +23,12 @@ enum property_kind {
     PROP_STRING,                /* char *, owned */
     PROP_ON_OFF_AUTO,           /* enum on_off_auto */
     PROP_ENUM,                  /* int, index into .names */
+    PROP_NODES,                 /* struct node_set; text: "0-3", and again for more */
+};
+
+enum { MAX_HOST_NODES = 128 };
+struct node_set {
+    uint64_t bits[MAX_HOST_NODES / 64];
 };
 
 enum on_off_auto { OOA_AUTO, OOA_ON, OOA_OFF };

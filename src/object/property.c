@@ -221,6 +221,64 @@ static struct json_object *ooa_to_json(const struct property *prop, const void *
     return json_object_new_string(ooa_names[*(const enum on_off_auto *)field]);
 }
 
+static bool nodes_add(const struct property *prop, struct node_set *nodes, uint64_t first,
+                      uint64_t last, GError **error)
+{
+    if (last >= MAX_HOST_NODES || first > last) {
+        error_set(error, "invalid %s value '%llu': nodes are 0 to %d", prop->name,
+                  (unsigned long long)(first > last ? first : last), MAX_HOST_NODES - 1);
+        return false;
+    }
+    for (; first <= last; first++)
+        nodes->bits[first / 64] |= 1ULL << first % 64;
+    return true;
+}
+
+static bool nodes_from_text(const struct property *prop, void *field, const char *value,
+                            GError **error)
+{
+    char *end = NULL;
+    uint64_t first = g_ascii_strtoull(value, &end, 10), last = first;
+
+    if (g_ascii_isdigit(value[0]) && end[0] == '-' && g_ascii_isdigit(end[1]))
+        last = g_ascii_strtoull(end + 1, &end, 10);
+    if (!g_ascii_isdigit(value[0]) || *end) {
+        error_set(error, "Parameter '%s' expects a node or a range of nodes: 0-3", prop->name);
+        return false;
+    }
+    return nodes_add(prop, field, first, last, error);
+}
+
+static bool nodes_from_json(const struct property *prop, void *field, struct json_object *value,
+                            GError **error)
+{
+    if (!json_object_is_type(value, json_type_array)) {
+        error_set(error, "Invalid parameter type for '%s', expected: array", prop->name);
+        return false;
+    }
+    for (size_t i = 0; i < json_object_array_length(value); i++) {
+        uint64_t node;
+
+        if (!uint_from_json(prop, json_object_array_get_idx(value, i), UINT16_MAX, "uint16",
+                            &node, error) ||
+            !nodes_add(prop, field, node, node, error))
+            return false;
+    }
+    return true;
+}
+
+static struct json_object *nodes_to_json(const struct property *prop, const void *field)
+{
+    const struct node_set *nodes = field;
+    struct json_object *list = json_object_new_array();
+
+    for (int i = 0; i < MAX_HOST_NODES; i++) {
+        if (nodes->bits[i / 64] >> i % 64 & 1)
+            json_object_array_add(list, json_object_new_int(i));
+    }
+    return list;
+}
+
 static const struct kind {
     const char *name;           /* as `-object TYPE,help` shows it */
     bool (*from_text)(const struct property *prop, void *field, const char *value, GError **error);
@@ -236,6 +294,7 @@ static const struct kind {
                            string_free },
     [PROP_ON_OFF_AUTO] = { "OnOffAuto", ooa_from_text, ooa_from_json, ooa_to_json },
     [PROP_ENUM]        = { "enum", enum_from_text, enum_from_json, enum_to_json },
+    [PROP_NODES]       = { "nodes", nodes_from_text, nodes_from_json, nodes_to_json },
 };
 
 static void *field_of(const struct property *prop, void *base)

@@ -19,6 +19,9 @@ REGIMES = {
     "private": ("soft", "private", "attributes per VM, two backings"),
     "memfd": ("soft", "memfd", "attributes per guest_memfd, converted in place"),
     "guest-memfd": ("soft", "guest-memfd", "attributes per guest_memfd, converted in place"),
+    "private-memfd": ("soft", "private-memfd", "attributes per VM, two backings"),
+    "private-file": ("soft", "private-file", "attributes per VM, two backings"),
+    "private-shm": ("soft", "private-shm", "attributes per VM, two backings"),
     "vm2": ("soft,memory-attributes=vm2", "private",
             "attributes per VM by version 2, two backings"),
 }

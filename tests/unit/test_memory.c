@@ -74,7 +74,6 @@ static const struct {
     { "memory-backend-guest-memfd,id=m,size=1M,merge=on", "'merge=on' can't work" },
     { "memory-backend-guest-memfd,id=m,size=1M,private=on", "Invalid parameter 'private'" },
     { "memory-backend-ram,id=m,size=1M,hugetlb=on", "Invalid parameter 'hugetlb'" },
-    { "memory-backend-ram,id=m,size=1M,host-nodes=0", "Invalid parameter 'host-nodes'" },
     { "memory-backend-ram,id=m,size=1M,share=2", "Parameter 'share' expects 'on' or 'off'" },
     { "memory-backend-memfd,id=m,size=1M,guest-memfd=yes",
       "Parameter 'guest-memfd' does not accept value 'yes'" },
