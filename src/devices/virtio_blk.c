@@ -121,11 +121,13 @@ static uint8_t serve_discard(struct virtio_blk *blk, const struct virtio_request
 {
     struct virtio_blk_discard_write_zeroes range;
 
-    if (!read_range(blk, request, &range) ||
-        disk_discard(blk->node, range.sector * DISK_SECTOR,
-                      (uint64_t)range.num_sectors * DISK_SECTOR) < 0)
+    if (!read_range(blk, request, &range))
         return VIRTIO_BLK_S_IOERR;
-    return range.flags ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_OK;
+    if (range.flags)
+        return VIRTIO_BLK_S_UNSUPP;
+    return disk_discard(blk->node, range.sector * DISK_SECTOR,
+                        (uint64_t)range.num_sectors * DISK_SECTOR) < 0
+               ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK;
 }
 
 static uint8_t serve_write_zeroes(struct virtio_blk *blk, const struct virtio_request *request,

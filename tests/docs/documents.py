@@ -39,11 +39,13 @@ def check_options(page, binary):
 
 
 def check_properties(page, binary):
-    """Of the machine and of each type of object."""
+    """Of the machine and of each type of object and device."""
     words = set(re.findall(r"[\w-]+", page.replace("\\-", "-")))
     kinds = [("-machine", "q35")] + [
         ("-object", kind) for kind in
         re.findall(r"^  ([\w-]+) ", output(binary, "-object", "help"), re.M)]
+    kinds += [("-device", kind) for kind in
+              re.findall(r'^name "([\w-]+)"', output(binary, "-device", "help"), re.M)]
     for option, kind in kinds:
         known = set(re.findall(r"^  ([\w-]+)=", output(binary, option, kind + ",help"), re.M))
         if not known:
