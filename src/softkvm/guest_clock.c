@@ -111,25 +111,6 @@ static uint64_t kvmclock_at(struct vm *vm, uint64_t ns)
     return ns + __atomic_load_n(&vm->clock_offset, __ATOMIC_RELAXED);
 }
 
-/* Where a structure of the guest's is, for writing; NULL: no RAM, or it isn't contiguous here. */
-static void *guest_struct(struct vcpu *vcpu, uint64_t gpa, size_t size, struct cpu_page *page)
-{
-    uint64_t offset = gpa % GUEST_PAGE_SIZE;
-    bool is_private;
-
-    if (gpa % 4 || offset + size > GUEST_PAGE_SIZE ||
-        guest_page_find(vcpu->vm, false, gpa - offset, ACCESS_WRITE, page, &is_private) != GUEST_PAGE_RAM)
-        return NULL;
-    return page->host + offset;
-}
-
-/* After a write to a page of the guest. */
-static void guest_written(const struct cpu_page *page)
-{
-    if (__atomic_load_n(page->code, __ATOMIC_RELAXED) & 1)
-        cpu_code_written(page->code);
-}
-
 void kvmclock_refresh(struct vcpu *vcpu)
 {
     uint8_t flags = PVCLOCK_TSC_STABLE;
@@ -141,7 +122,7 @@ void kvmclock_refresh(struct vcpu *vcpu)
     if (!__atomic_exchange_n(&vcpu->kvmclock_stale, false, __ATOMIC_RELAXED) ||
         !(vcpu->kvmclock_msr & 1))
         return;
-    dest = guest_struct(vcpu, vcpu->kvmclock_msr & ~1ULL, sizeof(info), &page);
+    dest = guest_struct_find(vcpu->vm, vcpu->kvmclock_msr & ~1ULL, sizeof(info), &page);
     if (!dest)
         return;
     if (vcpu->kvmclock_stopped)
@@ -150,7 +131,7 @@ void kvmclock_refresh(struct vcpu *vcpu)
     now = clock_monotonic_ns();
     kvmclock_fill(&info, tsc_at(vcpu, now), kvmclock_at(vcpu->vm, now), vcpu->tsc_khz, flags);
     kvmclock_publish(dest, &info);
-    guest_written(&page);
+    guest_struct_written(&page);
 }
 
 void kvmclock_set_msr(struct vcpu *vcpu, uint64_t value)
@@ -165,12 +146,12 @@ void wall_clock_set_msr(struct vcpu *vcpu, uint64_t value)
     void *dest;
 
     vcpu->wall_clock_msr = value;
-    dest = guest_struct(vcpu, value, sizeof(struct pvclock_wall_clock), &page);
+    dest = guest_struct_find(vcpu->vm, value, sizeof(struct pvclock_wall_clock), &page);
     if (!dest)
         return;
     kvmclock_publish_wall(dest, clock_ns(CLOCK_REALTIME) -
                                     kvmclock_at(vcpu->vm, clock_monotonic_ns()));
-    guest_written(&page);
+    guest_struct_written(&page);
 }
 
 int kvmclock_tell_stopped(struct vcpu *vcpu)

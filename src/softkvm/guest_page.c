@@ -94,3 +94,20 @@ enum guest_page_kind guest_page_find(struct vm *vm, bool smm, uint64_t gpa, enum
         return slot->gmem ? from_gmem(slot, index, page) : GUEST_PAGE_WRONG_STATE;
     return from_hva(slot, index, access == ACCESS_WRITE, page);
 }
+
+void *guest_struct_find(struct vm *vm, uint64_t gpa, size_t size, struct cpu_page *page)
+{
+    uint64_t offset = gpa % GUEST_PAGE_SIZE;
+    bool is_private;
+
+    if (gpa % 4 || offset + size > GUEST_PAGE_SIZE ||
+        guest_page_find(vm, false, gpa - offset, ACCESS_WRITE, page, &is_private) != GUEST_PAGE_RAM)
+        return NULL;
+    return page->host + offset;
+}
+
+void guest_struct_written(const struct cpu_page *page)
+{
+    if (__atomic_load_n(page->code, __ATOMIC_RELAXED) & 1)
+        cpu_code_written(page->code);
+}

@@ -6,6 +6,7 @@
 #include "cpu.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct vm;
@@ -26,5 +27,13 @@ enum guest_page_kind {
  */
 enum guest_page_kind guest_page_find(struct vm *vm, bool smm, uint64_t gpa, enum cpu_access access,
                                      struct cpu_page *page, bool *is_private);
+
+/*
+ * Where a structure that KVM writes for the guest is: NULL where there is no RAM,
+ * or it isn't aligned to 4 or crosses a page.  The same callers; guest_struct_written()
+ * after the write.
+ */
+void *guest_struct_find(struct vm *vm, uint64_t gpa, size_t size, struct cpu_page *page);
+void guest_struct_written(const struct cpu_page *page);
 
 #endif

@@ -3,7 +3,7 @@
  * MSRs outside the processor: a table of ranges, asked before cpu/cpu_msr.c.
  *
  * Left out: performance counters, machine-check banks beyond what
- * cpu/cpu_msr.c has, steal time, asynchronous page faults: CPUID doesn't announce them, and
+ * cpu/cpu_msr.c has, asynchronous page faults: CPUID doesn't announce them, and
  * their MSRs are #GP.
  */
 #include "msr.h"
@@ -13,6 +13,7 @@
 #include "irqchip.h"
 #include "soft_vcpu.h"
 #include "soft_vm.h"
+#include "steal_time.h"
 
 #include <asm/kvm_para.h>
 #include <linux/kvm.h>
@@ -193,6 +194,21 @@ static bool write_smi_count(struct vcpu *vcpu, uint32_t index, uint64_t value, b
     return host;
 }
 
+static bool read_steal_time(struct vcpu *vcpu, uint32_t index, uint64_t *value, bool host)
+{
+    *value = vcpu->steal.msr;
+    return true;
+}
+
+static bool write_steal_time(struct vcpu *vcpu, uint32_t index, uint64_t value, bool host)
+{
+    if (!steal_time_set_msr(vcpu, value))
+        return false;
+    if (!host)
+        steal_time_refresh(vcpu);
+    return true;
+}
+
 static const struct msr_row rows[] = {
     { MSR_TSC, MSR_TSC, read_tsc, write_tsc },
     { MSR_KVM_WALL_CLOCK, MSR_KVM_WALL_CLOCK, read_wall_clock, write_wall_clock,
@@ -208,6 +224,8 @@ static const struct msr_row rows[] = {
       1 << KVM_FEATURE_CLOCKSOURCE2 },
     { MSR_KVM_SYSTEM_TIME_NEW, MSR_KVM_SYSTEM_TIME_NEW, read_kvmclock, write_kvmclock,
       1 << KVM_FEATURE_CLOCKSOURCE2 },
+    { MSR_KVM_STEAL_TIME, MSR_KVM_STEAL_TIME, read_steal_time, write_steal_time,
+      1 << KVM_FEATURE_STEAL_TIME },
     { MSR_HWCR, MSR_HWCR, read_hwcr, write_hwcr },
     { MSR_SMBASE, MSR_SMBASE, read_smbase, write_smbase },
     { MSR_SMI_COUNT, MSR_SMI_COUNT, read_smi_count, write_smi_count },
@@ -269,7 +287,7 @@ static const uint32_t saved[] = {
     0xc0000102, 0xc0000103,                     /* KERNEL_GS_BASE, TSC_AUX */
     MSR_TSC, MSR_TSC_ADJUST, 0x277, 0x1a0, 0x1fc, /* PAT, MISC_ENABLE, POWER_CTL */
     MSR_KVM_WALL_CLOCK, MSR_KVM_SYSTEM_TIME, MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_SYSTEM_TIME_NEW,
-    MSR_APIC_BASE, MSR_TSC_DEADLINE, MSR_SMBASE, MSR_SMI_COUNT,
+    MSR_KVM_STEAL_TIME, MSR_APIC_BASE, MSR_TSC_DEADLINE, MSR_SMBASE, MSR_SMI_COUNT,
     0x17a, 0x17b,                               /* MCG_STATUS, MCG_CTL */
     0x2ff,                                      /* MTRR default type, fixed, variable */
     0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f,

@@ -98,6 +98,14 @@ struct vcpu {
     bool kvmclock_stale;        /* atomic: to be written before the next entry */
     bool kvmclock_stopped;      /* KVM_KVMCLOCK_CTRL */
 
+    struct {
+        uint64_t msr;           /* MSR_KVM_STEAL_TIME */
+        bool stale;             /* to be written before the next entry */
+        bool has_thread;        /* whose waits were last looked at: */
+        pthread_t thread;
+        uint64_t switches, run_delay;
+    } steal;
+
     bool triple_fault;          /* shut down instead of going on */
     /* An exception of KVM_SET_VCPU_EVENTS that is in cpu->event; CR2, DR6 are to follow. */
     struct {

@@ -12,6 +12,7 @@
 #include "irqchip.h"
 #include "soft_vcpu.h"
 #include "soft_vm.h"
+#include "steal_time.h"
 
 #include <asm/kvm_para.h>
 #include <errno.h>
@@ -47,6 +48,11 @@ static struct kvm_cpuid_entry2 from_cpu(const struct cpuid_entry *entry)
     };
 }
 
+static uint32_t kvm_features(void)
+{
+    return KVM_FEATURES | (steal_time_available() ? 1u << KVM_FEATURE_STEAL_TIME : 0);
+}
+
 /* Leaf 0x40000000: the signature "KVMKVMKVM". */
 static struct kvm_cpuid_entry2 kvm_signature(void)
 {
@@ -65,7 +71,7 @@ int cpuid_get_supported(const struct cpu_model *model, struct kvm_cpuid2 *cpuid)
         cpuid->entries[i] = from_cpu(&entries[i]);
     cpuid->entries[n] = kvm_signature();
     cpuid->entries[n + 1] = (struct kvm_cpuid_entry2){ .function = LEAF_KVM_FEATURES,
-                                                       .eax = KVM_FEATURES };
+                                                       .eax = kvm_features() };
     cpuid->nent = n + 2;
     return 0;
 }

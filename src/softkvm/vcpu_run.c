@@ -16,6 +16,7 @@
 #include "signals.h"
 #include "soft_vcpu.h"
 #include "soft_vm.h"
+#include "steal_time.h"
 #include "sync_regs.h"
 #include "ticker.h"
 #include "vapic.h"
@@ -489,6 +490,7 @@ static int one_round(struct vcpu *vcpu, const struct run_signals *signals, bool 
     if (__atomic_load_n(&vcpu->vm->paused, __ATOMIC_SEQ_CST))
         return RUN_ON;
     kvmclock_refresh(vcpu);
+    steal_time_refresh(vcpu);
     set_quirks(vcpu);
     if (*interrupted && !vcpu->log.count)
         return -EINTR;
@@ -531,6 +533,8 @@ static int run_loop(struct vcpu *vcpu, const struct run_signals *signals)
         ret = ticker_wake(vcpu->vm->ticker);
         if (!ret)
             ret = one_round(vcpu, signals, &interrupted);
+        if (ret == -EINTR || (ret == RUN_ON && vcpu->mp_state != KVM_MP_STATE_RUNNABLE))
+            steal_time_preempted(vcpu);
         leave_guest(vcpu);
         if (ret == RUN_ON && exit_ioapic_eoi(vcpu))
             ret = 0;            /* before it sleeps: what it waits for may depend on it */

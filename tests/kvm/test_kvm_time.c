@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What a guest is told of time: steal time, the TSC, and that the clocks agree. */
+#include "kvm_test.h"
+
+#include <asm/kvm_para.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <unistd.h>
+
+enum { STEAL_AT = 0x3000 };
+
+static int set_msr(int vcpu, uint32_t index, uint64_t value)
+{
+    struct {
+        struct kvm_msrs head;
+        struct kvm_msr_entry entry;
+    } msrs = { .head.nmsrs = 1, .entry = { .index = index, .data = value } };
+
+    return IOCTL(vcpu, KVM_SET_MSRS, &msrs);
+}
+
+/* KVM's leaf of features has the bit? */
+static bool has_pv_feature(unsigned bit)
+{
+    struct {
+        struct kvm_cpuid2 head;
+        struct kvm_cpuid_entry2 entries[256];
+    } cpuid = { .head.nent = 256 };
+
+    CHECK_EQ(IOCTL(kvm_fd(), KVM_GET_SUPPORTED_CPUID, &cpuid), 0);
+    for (unsigned i = 0; i < cpuid.head.nent; i++) {
+        if (cpuid.entries[i].function == KVM_CPUID_FEATURES)
+            return cpuid.entries[i].eax >> bit & 1;
+    }
+    return false;
+}
+
+/* How long this thread has waited for a processor, as the kernel counts it. */
+static uint64_t run_delay(void)
+{
+    char text[96] = "";
+    unsigned long long delay = 0;
+    int fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+
+    CHECK(fd >= 0);
+    CHECK(read(fd, text, sizeof(text) - 1) > 0);
+    close(fd);
+    CHECK_EQ(sscanf(text, "%*u %llu", &delay), 1);
+    return delay;
+}
+
+static void *spin_until(void *opaque)
+{
+    while (!__atomic_load_n((bool *)opaque, __ATOMIC_RELAXED))
+        continue;
+    return NULL;
+}
+
+/* Another thread has this one's processor for a while. Returns what that added. */
+static uint64_t be_stolen_from(void)
+{
+    uint64_t before = run_delay(), now;
+    cpu_set_t all, one;
+    bool stop = false;
+    pthread_t thief;
+
+    CHECK_EQ(sched_getaffinity(0, sizeof(all), &all), 0);
+    CPU_ZERO(&one);
+    CPU_SET(sched_getcpu(), &one);
+    CHECK_EQ(sched_setaffinity(0, sizeof(one), &one), 0);
+    CHECK_EQ(pthread_create(&thief, NULL, spin_until, &stop), 0);
+    do {
+        sched_yield();
+        now = run_delay();
+    } while (now - before < 200 * 1000);
+    __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+    CHECK_EQ(pthread_join(thief, NULL), 0);
+    CHECK_EQ(sched_setaffinity(0, sizeof(all), &all), 0);
+    return now - before;
+}
+
+static void steal_time(void)
+{
+    static const uint8_t port_writes[] = { 0xe6, 0x10, 0xeb, 0xfc };    /* out; jmp back to it */
+    struct kvm_steal_time *page, before;
+    struct machine m;
+    uint64_t stolen;
+
+    if (!has_pv_feature(KVM_FEATURE_STEAL_TIME))
+        test_skip("no KVM_FEATURE_STEAL_TIME");
+    machine_init(&m, 0, 0x10000);
+    page = (void *)(m.ram + STEAL_AT);
+    machine_real_mode(&m, port_writes, sizeof(port_writes));
+    /* Garbage, and in the middle of an update: it must end even. */
+    page->version = 7;
+    page->preempted = 1;
+    CHECK_EQ(set_msr(m.vcpu, MSR_KVM_STEAL_TIME, STEAL_AT | 2 | KVM_MSR_ENABLED), 0);
+    CHECK_EQ(set_msr(m.vcpu, MSR_KVM_STEAL_TIME, STEAL_AT | KVM_MSR_ENABLED), 1);
+    machine_run_to(&m, KVM_EXIT_IO);
+    before = *page;
+    CHECK(before.version > 7 && before.version % 2 == 0);
+    CHECK_EQ(before.flags, 0);
+    CHECK_EQ(before.preempted, 0);
+    stolen = be_stolen_from();
+    machine_run_to(&m, KVM_EXIT_IO);
+    CHECK(page->version > before.version && page->version % 2 == 0);
+    CHECK(page->steal - before.steal >= stolen);
+    CHECK_EQ(page->preempted, 0);
+    /* Off: nothing is written any more; and an address without RAM does no harm. */
+    CHECK_EQ(set_msr(m.vcpu, MSR_KVM_STEAL_TIME, 0), 1);
+    before = *page;
+    be_stolen_from();
+    machine_run_to(&m, KVM_EXIT_IO);
+    CHECK_EQ(memcmp(&before, page, sizeof(before)), 0);
+    CHECK_EQ(set_msr(m.vcpu, MSR_KVM_STEAL_TIME, 1ull << 38 | KVM_MSR_ENABLED), 1);
+    machine_run_to(&m, KVM_EXIT_IO);
+}
+
+static const struct test_case cases[] = {
+    { "steal time", steal_time },
+};
+
+TEST_MAIN(cases)
