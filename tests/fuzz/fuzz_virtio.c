@@ -114,13 +114,19 @@ static void op_msix(struct virtio *v, struct input *in)
     vb_store(board, v->pci.function.bars[1].address + take(in, 2) % 4096, 4, take(in, 4));
 }
 
+/* The device may be looking. */
+static void poke(uint64_t gpa, uint8_t value)
+{
+    __atomic_store_n(&board->ram[gpa], value, __ATOMIC_RELAXED);
+}
+
 static void op_ram(struct virtio *v, struct input *in)
 {
     uint64_t gpa = take(in, 3) % VB_RAM;
     unsigned size = take(in, 1) % 16;
 
     for (unsigned i = 0; i < size; i++)
-        __atomic_store_n(&board->ram[(gpa + i) % VB_RAM], take(in, 1), __ATOMIC_RELAXED);
+        poke((gpa + i) % VB_RAM, take(in, 1));
 }
 
 static void op_private(struct virtio *v, struct input *in)
@@ -165,8 +171,10 @@ static void op_blk_header(struct virtio *v, struct input *in)
     uint32_t type = take(in, 1);
 
     sector = take(in, 2);
-    memcpy(board->ram + gpa, &type, 4);
-    memcpy(board->ram + gpa + 8, &sector, 8);
+    for (unsigned i = 0; i < 8; i++) {
+        poke(gpa + i, (uint64_t)type >> 8 * i);
+        poke(gpa + 8 + i, sector >> 8 * i);
+    }
 }
 
 static void op_pause(struct virtio *v, struct input *in)
@@ -199,11 +207,13 @@ static void check_private_pages(void)
 
 static void start_over(struct virtio *v)
 {
+    devices_pause(board->devices);
     memset(board->ram, 0, VB_RAM);
     memset(board->private_page, 0, sizeof(board->private_page));
     bus_lock(board->bus);
     devices_reset(board->devices);
     bus_unlock(board->bus);
+    devices_resume(board->devices);
     vb_store(board, vb_config_address(v, PCI_COMMAND), 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 }
 
