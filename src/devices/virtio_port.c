@@ -46,7 +46,8 @@ static void receive(void *opaque, const void *data, size_t size)
 static void set_host_open(struct virtio_port *port, bool open)
 {
     bus_lock(port->serial->v.bus);
-    if (port->host_open != open)
+    /* A port that the driver doesn't know yet is told as open when it is ready. */
+    if (port->host_open != open && port->serial->ports[port->nr] == port)
         serial_send(port->serial, port, VIRTIO_CONSOLE_PORT_OPEN, open);
     port->host_open = open;
     bus_unlock(port->serial->v.bus);
