@@ -18,9 +18,11 @@
 #define BIT(n_) (1ull << (n_))
 
 const struct property virtio_properties[] = {
-    { "iommu_platform", PROP_ON_OFF_AUTO, offsetof(struct virtio, iommu_platform),
+    { "iommu_platform", PROP_BOOL, offsetof(struct virtio, iommu_platform),
       .help = "VIRTIO_F_ACCESS_PLATFORM, which the driver then has to accept; "
-              "auto: where guest memory is private" },
+              "on where guest memory is private" },
+    { "disable-legacy", PROP_ON_OFF_AUTO, offsetof(struct virtio, disable_legacy),
+      .help = "there is no legacy interface, so on and auto are the same" },
     { "event_idx", PROP_BOOL, offsetof(struct virtio, event_idx),
       .help = "VIRTIO_F_EVENT_IDX: fewer notifications" },
     { "indirect_desc", PROP_BOOL, offsetof(struct virtio, indirect_desc),
@@ -38,6 +40,7 @@ void virtio_init(struct device *dev)
 {
     struct virtio *v = to_virtio(dev);
 
+    v->iommu_platform = devices_host(dev->all)->protected;
     v->event_idx = v->indirect_desc = v->ioeventfd = true;
     v->vectors = VECTORS_DEFAULT;
 }
@@ -282,10 +285,8 @@ bool virtio_write(struct virtio *v, const struct virtio_request *request, uint64
 
 static void add_common_features(struct virtio *v)
 {
-    bool protected = devices_host(v->pci.dev.all)->protected;
-
     v->features |= BIT(VIRTIO_F_VERSION_1);
-    if (v->iommu_platform == OOA_ON || (v->iommu_platform == OOA_AUTO && protected))
+    if (v->iommu_platform)
         v->features |= BIT(VIRTIO_F_ACCESS_PLATFORM);
     if (v->event_idx)
         v->features |= BIT(VIRTIO_RING_F_EVENT_IDX);
@@ -309,24 +310,32 @@ static bool start_worker(struct virtio *v, GError **error)
     return ret == 0;
 }
 
+static bool check_options(struct virtio *v, GError **error)
+{
+    if (v->vectors == VECTORS_DEFAULT)
+        v->vectors = v->nr_queues + 1;
+    if (v->vectors > PCI_MSIX_MAX)
+        error_set(error, "Property '%s.vectors' doesn't take value '%u'", v->pci.dev.type->name,
+                  v->vectors);
+    else if (v->disable_legacy == OOA_OFF)
+        error_set(error, "disable-legacy=off: there is no legacy interface: leave it out");
+    else
+        return true;
+    return false;
+}
+
 bool virtio_realize(struct virtio *v, GError **error)
 {
     const struct device_host *host = devices_host(v->pci.dev.all);
 
+    if (!check_options(v, error))
+        return false;
     v->bus = host->bus;
     v->mem = host->mem;
     v->kick_fd = -1;
     v->kick_gpa = PCI_UNMAPPED;
     pthread_mutex_init(&v->idle_lock, NULL);
     pthread_cond_init(&v->idle, NULL);
-    if (v->vectors == VECTORS_DEFAULT)
-        v->vectors = v->nr_queues + 1;
-    if (v->vectors > PCI_MSIX_MAX) {
-        error_set(error, "Property '%s.vectors' doesn't take value '%u'", v->pci.dev.type->name,
-                  v->vectors);
-        virtio_unrealize(v);
-        return false;
-    }
     add_common_features(v);
     reset_queues(v);
     v->config_vector = VIRTIO_MSI_NO_VECTOR;

@@ -71,8 +71,8 @@ struct virtio {
     struct pci_device pci;      /* first */
     const struct virtio_class *class;
     /* Properties. */
-    enum on_off_auto iommu_platform;
-    bool event_idx, indirect_desc, ioeventfd;
+    enum on_off_auto disable_legacy;
+    bool iommu_platform, event_idx, indirect_desc, ioeventfd;
     uint32_t vectors;
     /* Set before virtio_realize(). */
     uint64_t features;          /* the device's own; the common part adds its */

@@ -188,6 +188,7 @@ CASES = [
     ("-kernel {guest} -device virtio-rng-pci,id=a -device virtio-rng-pci,id=a",
      "-device virtio-rng-pci,id=a: Duplicate ID 'a' for device"),
     ("-kernel {guest} -device virtio-rng-pci,vectors=1000", "doesn't take value '1000'"),
+    ("-kernel {guest} -device virtio-rng-pci,disable-legacy=off", "there is no legacy interface"),
     ("-kernel {guest} -device virtio-rng-pci,addr=0", "PCI: slot 0 function 0 not available"),
     ("-kernel {guest} -device virtio-rng-pci,addr=2.1", "PCI: slot 2 function 1 not available"),
     ("-kernel {guest} -device " + "{" * 5000, "JSON parse error"),
