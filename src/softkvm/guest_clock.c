@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The TSC and KVM's paravirtual clock. */
+/* The TSC and KVM's paravirtual clock: both are lines through the host's ticks. */
 #include "guest_clock.h"
 
 #include "cpu.h"
 #include "guest_page.h"
+#include "host_ticks.h"
 #include "irqchip.h"
 #include "kvmclock.h"
 #include "range.h"
@@ -25,24 +26,14 @@ static uint64_t clock_ns(clockid_t clock)
     return now.tv_sec * NSEC_PER_SEC + now.tv_nsec;
 }
 
-uint64_t clock_monotonic_ns(void)
+static uint64_t tsc_at(const struct vcpu *vcpu, uint64_t ticks)
 {
-    return clock_ns(CLOCK_MONOTONIC);
-}
-
-static uint64_t ns_to_ticks(uint64_t ns, uint32_t khz)
-{
-    return (unsigned __int128)ns * khz / 1000000;
-}
-
-static uint64_t tsc_at(const struct vcpu *vcpu, uint64_t ns)
-{
-    return ns_to_ticks(ns, vcpu->tsc_khz) + vcpu->tsc_offset;
+    return host_ticks_scale(ticks, vcpu->tsc_khz) + vcpu->tsc_offset;
 }
 
 uint64_t tsc_read(struct vcpu *vcpu)
 {
-    return tsc_at(vcpu, clock_monotonic_ns());
+    return tsc_at(vcpu, host_ticks());
 }
 
 void tsc_changed(struct vcpu *vcpu)
@@ -61,7 +52,7 @@ void tsc_write(struct vcpu *vcpu, uint64_t value)
 void tsc_start(struct vcpu *vcpu)
 {
     vcpu->tsc_khz = __atomic_load_n(&vcpu->vm->default_tsc_khz, __ATOMIC_RELAXED);
-    vcpu->tsc_offset = -ns_to_ticks(vcpu->vm->created_ns, vcpu->tsc_khz);
+    vcpu->tsc_offset = -host_ticks_scale(vcpu->vm->created_ticks, vcpu->tsc_khz);
     /* In step with the others, where user space moved those of this frequency. */
     if (__atomic_load_n(&vcpu->vm->last_tsc_khz, __ATOMIC_ACQUIRE) == vcpu->tsc_khz)
         vcpu->tsc_offset = __atomic_load_n(&vcpu->vm->last_tsc_offset, __ATOMIC_RELAXED);
@@ -101,22 +92,26 @@ int tsc_set_khz(struct vcpu *vcpu, unsigned long khz)
 
     if (khz > UINT32_MAX)
         return -EINVAL;
-    vcpu->tsc_khz = khz ? khz : TSC_DEFAULT_KHZ;
+    vcpu->tsc_khz = khz ? khz : host_ticks_khz();
     tsc_write(vcpu, now);
     return 0;
 }
 
-static uint64_t kvmclock_at(struct vm *vm, uint64_t ns)
+/* With the guests' own arithmetic: to the nanosecond what they read from their page. */
+static uint64_t kvmclock_at(const struct vm *vm, uint64_t ticks)
 {
-    return ns + __atomic_load_n(&vm->clock_offset, __ATOMIC_RELAXED);
+    struct pvclock_vcpu_time_info line;
+
+    kvmclock_fill(&line, vm->clock.ticks, vm->clock.ns, host_ticks_khz(), 0);
+    return kvmclock_ns(&line, ticks);
 }
 
 void kvmclock_refresh(struct vcpu *vcpu)
 {
     uint8_t flags = PVCLOCK_TSC_STABLE;
     struct pvclock_vcpu_time_info info;
+    const struct vm *vm = vcpu->vm;
     struct cpu_page page;
-    uint64_t now;
     void *dest;
 
     if (!__atomic_exchange_n(&vcpu->kvmclock_stale, false, __ATOMIC_RELAXED) ||
@@ -128,8 +123,8 @@ void kvmclock_refresh(struct vcpu *vcpu)
     if (vcpu->kvmclock_stopped)
         flags |= PVCLOCK_GUEST_STOPPED;
     vcpu->kvmclock_stopped = false;
-    now = clock_monotonic_ns();
-    kvmclock_fill(&info, tsc_at(vcpu, now), kvmclock_at(vcpu->vm, now), vcpu->tsc_khz, flags);
+    /* One point of the line for all vCPUs: rounding doesn't set their clocks apart. */
+    kvmclock_fill(&info, tsc_at(vcpu, vm->clock.ticks), vm->clock.ns, vcpu->tsc_khz, flags);
     kvmclock_publish(dest, &info);
     guest_struct_written(&page);
 }
@@ -150,7 +145,7 @@ void wall_clock_set_msr(struct vcpu *vcpu, uint64_t value)
     if (!dest)
         return;
     kvmclock_publish_wall(dest, clock_ns(CLOCK_REALTIME) -
-                                    kvmclock_at(vcpu->vm, clock_monotonic_ns()));
+                                    kvmclock_at(vcpu->vm, host_ticks()));
     guest_struct_written(&page);
 }
 
@@ -165,14 +160,17 @@ int kvmclock_tell_stopped(struct vcpu *vcpu)
 
 int kvmclock_get(struct vm *vm, struct kvm_clock_data *clock)
 {
-    uint64_t now = clock_monotonic_ns();
+    uint64_t now;
 
+    pthread_mutex_lock(&vm->lock);
+    now = host_ticks();
     *clock = (struct kvm_clock_data){
         .clock = kvmclock_at(vm, now),
         .flags = KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC,
         .realtime = clock_ns(CLOCK_REALTIME),
-        .host_tsc = ns_to_ticks(now, TSC_DEFAULT_KHZ),
+        .host_tsc = now,
     };
+    pthread_mutex_unlock(&vm->lock);
     return 0;
 }
 
@@ -186,11 +184,12 @@ int kvmclock_set(struct vm *vm, const struct kvm_clock_data *clock)
     if (clock->flags & KVM_CLOCK_REALTIME && realtime > clock->realtime)
         value += realtime - clock->realtime;
     pthread_mutex_lock(&vm->lock);
-    __atomic_store_n(&vm->clock_offset, value - clock_monotonic_ns(), __ATOMIC_RELAXED);
-    for (unsigned i = 0; i < vm->nr_vcpus; i++) {
+    vm_pause(vm);
+    vm->clock.ticks = host_ticks();
+    vm->clock.ns = value;
+    for (unsigned i = 0; i < vm->nr_vcpus; i++)
         __atomic_store_n(&vm->vcpus[i]->kvmclock_stale, true, __ATOMIC_RELAXED);
-        vcpu_kick(vm->vcpus[i]);
-    }
+    vm_resume(vm);
     pthread_mutex_unlock(&vm->lock);
     return 0;
 }

@@ -2,9 +2,9 @@
 /*
  * Time of the guest: the TSC, and when its kvm-clock pages are written.
  *
- * The TSC is CLOCK_MONOTONIC multiplied by the frequency, not the host's: so it
- * is the same on all vCPUs, never drifts against kvm-clock, and any frequency
- * can be had.  Source: Linux 6.12 Documentation/virt/kvm/x86/msr.rst.
+ * The TSC is the host's ticks (host_ticks.h), scaled where the frequencies differ,
+ * plus an offset; kvm-clock is a line through the same ticks, so neither drifts
+ * against the other.  Both count as CLOCK_MONOTONIC_RAW does.  Source: Linux 6.12 Documentation/virt/kvm/x86/msr.rst.
  */
 #ifndef SOFTKVM_GUEST_CLOCK_H
 #define SOFTKVM_GUEST_CLOCK_H
@@ -15,11 +15,6 @@
 
 struct vcpu;
 struct vm;
-
-/* One tick a nanosecond. */
-enum { TSC_DEFAULT_KHZ = 1000 * 1000 };
-
-uint64_t clock_monotonic_ns(void);
 
 /* The guest's TSC now, and setting it (IA32_TSC; the run_lock is held). */
 uint64_t tsc_read(struct vcpu *vcpu);

@@ -7,8 +7,8 @@
 #include "cpu.h"
 #include "descriptor.h"
 #include "eventfds.h"
-#include "guest_clock.h"
 #include "guest_memfd.h"
+#include "host_ticks.h"
 #include "ioctl_table.h"
 #include "msr_filter.h"
 #include "range.h"
@@ -208,9 +208,8 @@ static struct vm *vm_new(const struct softkvm_options *options, uint32_t type)
     vm->refs = 1;
     vm->options = *options;
     vm->type = type;
-    vm->default_tsc_khz = TSC_DEFAULT_KHZ;
-    vm->created_ns = clock_monotonic_ns();
-    vm->clock_offset = -(int64_t)vm->created_ns;
+    vm->default_tsc_khz = host_ticks_khz();
+    vm->created_ticks = vm->clock.ticks = host_ticks();
     vm->private_gfns = attr_map_new(ALL_FRAMES, false);
     vm->irqchip = irqchip_new(&irqchip_ops, vm);
     vm->ticker = ticker_new(vm);

@@ -61,8 +61,10 @@ struct vm {
     bool exception_payload, triple_fault_event;
     uint64_t disabled_quirks;   /* KVM_X86_QUIRK_*; changes while the VM is paused */
     uint64_t hypercall_exits;   /* mask of KVM_HC_* that go to user space; atomic */
-    int64_t clock_offset;       /* kvm-clock = CLOCK_MONOTONIC + this, ns; atomic */
-    uint64_t created_ns;        /* of CLOCK_MONOTONIC */
+    struct {
+        uint64_t ticks, ns;
+    } clock;                    /* kvm-clock at host_ticks(); changes while the VM is paused */
+    uint64_t created_ticks;     /* of the host */
     uint64_t last_tsc_offset;   /* of the last host write to a vCPU's TSC; atomic */
     uint32_t last_tsc_khz;      /* of that vCPU; 0: there was none; atomic */
     uint32_t default_tsc_khz;   /* atomic */

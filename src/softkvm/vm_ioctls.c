@@ -5,6 +5,7 @@
 #include "eventfds.h"
 #include "guest_clock.h"
 #include "guest_memfd.h"
+#include "host_ticks.h"
 #include "hypercall.h"
 #include "ioctl_table.h"
 #include "irqchip.h"
@@ -282,7 +283,7 @@ static int set_tsc_khz(void *object, void *arg, unsigned long khz)
 
     pthread_mutex_lock(&vm->lock);
     if (!vm->nr_vcpus && khz <= UINT32_MAX) {
-        __atomic_store_n(&vm->default_tsc_khz, khz ? khz : TSC_DEFAULT_KHZ, __ATOMIC_RELAXED);
+        __atomic_store_n(&vm->default_tsc_khz, khz ? khz : host_ticks_khz(), __ATOMIC_RELAXED);
         ret = 0;
     }
     pthread_mutex_unlock(&vm->lock);

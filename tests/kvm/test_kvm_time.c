@@ -8,7 +8,7 @@
 #include <sched.h>
 #include <unistd.h>
 
-enum { STEAL_AT = 0x3000 };
+enum { STEAL_AT = 0x3000, CLOCK_AT = 0x4000, MSR_TSC = 0x10 };
 
 static int set_msr(int vcpu, uint32_t index, uint64_t value)
 {
@@ -117,7 +117,93 @@ static void steal_time(void)
     machine_run_to(&m, KVM_EXIT_IO);
 }
 
+struct clock_page {
+    uint32_t version, pad;
+    uint64_t tsc, ns;
+    uint32_t mul;
+    int8_t shift;
+    uint8_t flags;
+};
+
+/* kvm-clock at a TSC, as a guest computes it. */
+static uint64_t guest_ns(const struct clock_page *page, uint64_t tsc)
+{
+    uint64_t delta = tsc - page->tsc;
+
+    delta = page->shift < 0 ? delta >> -page->shift : delta << page->shift;
+    return page->ns + (uint64_t)((unsigned __int128)delta * page->mul >> 32);
+}
+
+static uint64_t guest_tsc(const struct machine *m)
+{
+    struct kvm_regs regs;
+
+    machine_run_to(m, KVM_EXIT_IO);
+    regs = machine_regs(m);
+    return regs.rdx << 32 | regs.rax;
+}
+
+/* What the guest reads lies between what user space reads before and after. */
+static void check_clocks(const struct machine *m, uint64_t offset)
+{
+    const struct clock_page *page = (void *)(m->ram + CLOCK_AT);
+    bool scaled = IOCTL(m->vcpu, KVM_GET_TSC_KHZ, 0) != IOCTL(m->vm, KVM_GET_TSC_KHZ, 0);
+    struct kvm_clock_data before, after;
+    uint64_t tsc, ns;
+
+    CHECK_EQ(IOCTL(m->vm, KVM_GET_CLOCK, &before), 0);
+    tsc = guest_tsc(m);
+    CHECK_EQ(IOCTL(m->vm, KVM_GET_CLOCK, &after), 0);
+    ns = guest_ns(page, tsc);
+    /* Scaling rounds. */
+    CHECK(before.clock <= ns + scaled && ns <= after.clock + scaled);
+    if (!scaled && before.flags & after.flags & KVM_CLOCK_HOST_TSC)
+        CHECK(before.host_tsc + offset <= tsc && tsc <= after.host_tsc + offset);
+}
+
+/* mov $0x4b564d01,%ecx; mov $0x4001,%eax; xor %edx,%edx; wrmsr; 1: rdtsc; out; jmp 1b */
+static const uint8_t clock_reader[] = {
+    0xb9, 0x01, 0x4d, 0x56, 0x4b, 0xb8, 0x01, 0x40, 0x00, 0x00, 0x31, 0xd2, 0x0f, 0x30,
+    0x0f, 0x31, 0xe6, 0x10, 0xeb, 0xfa,
+};
+
+/* TSC, kvm-clock, KVM_GET_CLOCK and the TSC's offset are of one piece, whatever is set. */
+static void clocks_agree(void)
+{
+    uint64_t offset = 0;
+    struct kvm_device_attr attr = { .group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET,
+                                    .addr = (uintptr_t)&offset };
+    struct kvm_clock_data clock = { .clock = 5ull << 40 };
+    struct machine m;
+    int khz;
+
+    machine_init(&m, 0, 0x100000);
+    NEED(m.vm, KVM_CAP_VCPU_ATTRIBUTES);
+    NEED(m.vm, KVM_CAP_VM_TSC_CONTROL);
+    if (!(check_extension(m.vm, KVM_CAP_ADJUST_CLOCK) & KVM_CLOCK_HOST_TSC) || test_is_pvm())
+        test_skip("KVM_GET_CLOCK doesn't tell the TSC");
+    machine_long_mode(&m, clock_reader, sizeof(clock_reader));
+    CHECK_EQ(IOCTL(m.vcpu, KVM_GET_DEVICE_ATTR, &attr), 0);
+    check_clocks(&m, offset);
+    CHECK_EQ(IOCTL(m.vm, KVM_SET_CLOCK, &clock), 0);
+    check_clocks(&m, offset);
+    offset = -(1ull << 45);
+    CHECK_EQ(IOCTL(m.vcpu, KVM_SET_DEVICE_ATTR, &attr), 0);
+    check_clocks(&m, offset);
+    offset = 0;
+    CHECK_EQ(IOCTL(m.vcpu, KVM_SET_DEVICE_ATTR, &attr), 0);
+    check_clocks(&m, offset);
+    /* Another frequency: the count goes on from where it is, the clock at its speed. */
+    khz = IOCTL(m.vcpu, KVM_GET_TSC_KHZ, 0);
+    CHECK_EQ(IOCTL(m.vcpu, KVM_SET_TSC_KHZ, khz / 3), 0);
+    CHECK_EQ(IOCTL(m.vcpu, KVM_GET_TSC_KHZ, 0), khz / 3);
+    check_clocks(&m, 0);
+    CHECK_EQ(set_msr(m.vcpu, MSR_TSC, 1), 1);
+    check_clocks(&m, 0);
+}
+
 static const struct test_case cases[] = {
+    { "TSC, kvm-clock and KVM_GET_CLOCK agree", clocks_agree },
     { "steal time", steal_time },
 };
 

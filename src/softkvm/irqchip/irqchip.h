@@ -161,11 +161,11 @@ void lapic_reset(struct lapic *lapic, bool is_bsp);
 void lapic_init(struct lapic *lapic);
 
 /*
- * The guest's TSC, for the TSC-deadline timer: at host CLOCK_MONOTONIC ns it is
- * tsc_at_zero_ns + ns * tsc_khz / 10^6, modulo 2^64.  Set by the vCPU before its
+ * The guest's TSC, for the TSC-deadline timer: host_ticks() scaled to
+ * tsc_khz, plus tsc_offset, modulo 2^64.  Set by the vCPU before its
  * first run and when the offset or frequency changes; until then no deadline fires.
  */
-void lapic_set_tsc_scale(struct lapic *lapic, uint64_t tsc_at_zero_ns, uint32_t tsc_khz);
+void lapic_set_tsc_scale(struct lapic *lapic, uint64_t tsc_offset, uint32_t tsc_khz);
 
 /*
  * For tests: before anything is created, replace CLOCK_MONOTONIC by a clock that

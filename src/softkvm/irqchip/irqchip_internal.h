@@ -144,7 +144,7 @@ struct lapic {
     struct irq_timer timer;
     uint64_t period;                    /* of the running count, ns */
     uint64_t tsc_deadline;
-    uint64_t tsc_at_zero;
+    uint64_t tsc_offset;
     uint32_t tsc_khz;
 };
 
@@ -172,6 +172,8 @@ void timers_destroy(struct irqchip *chip);              /* without the lock; joi
 int timers_reserve(struct irqchip *chip);               /* 0 or -errno; starts the thread */
 void timers_unreserve(struct irqchip *chip);
 uint64_t timers_now(const struct irqchip *chip);
+/* The ticks that guests' TSCs are made of, as a counter of khz; from the manual clock too. */
+uint64_t timers_ticks(const struct irqchip *chip, uint32_t khz);
 void timer_arm(struct irqchip *chip, struct irq_timer *timer, uint64_t deadline);
 void timer_cancel(struct irqchip *chip, struct irq_timer *timer);
 

@@ -26,11 +26,40 @@ static uint64_t ticks_to_ns(const struct lapic *lapic, uint32_t ticks)
     return ((uint64_t)ticks << divide_shift(lapic)) * lapic->chip->apic_bus_ns;
 }
 
+/* Ticks of the guest's TSC until the deadline. Wraps like the register. */
+static int64_t deadline_distance(const struct lapic *lapic)
+{
+    return (int64_t)(lapic->tsc_deadline - lapic->tsc_offset -
+                     timers_ticks(lapic->chip, lapic->tsc_khz));
+}
+
+static void arm_deadline(struct lapic *lapic)
+{
+    uint64_t now = timers_now(lapic->chip), ns = 0;
+    int64_t cycles = deadline_distance(lapic);
+
+    timer_cancel(lapic->chip, &lapic->timer);
+    if (!lapic->tsc_deadline || !lapic->tsc_khz)
+        return;
+    /* Rounded up: the guest must not find its TSC before the deadline. */
+    if (cycles > 0) {
+        unsigned __int128 wide = (unsigned __int128)cycles * 1000000 / lapic->tsc_khz + 1;
+
+        ns = wide > INT64_MAX ? INT64_MAX : (uint64_t)wide;
+    }
+    timer_arm(lapic->chip, &lapic->timer, now + ns);
+}
+
 static void timer_fire(struct irq_timer *timer, uint64_t now)
 {
     struct lapic *lapic = (struct lapic *)((char *)timer - offsetof(struct lapic, timer));
 
     if (mode(lapic) == LVT_TIMER_DEADLINE) {
+        /* The clocks may differ by some ppm, which a long wait adds up. */
+        if (deadline_distance(lapic) > 0) {
+            arm_deadline(lapic);
+            return;
+        }
         lapic->tsc_deadline = 0;
     } else if (mode(lapic) == LVT_TIMER_PERIODIC && lapic->period) {
         /* Late by whole periods: those are lost, as the request bit would have been set. */
@@ -119,29 +148,6 @@ void lapic_timer_set_divide(struct lapic *lapic, uint32_t value)
         lapic_timer_start(lapic, left ? left : 1);
 }
 
-/* Guest TSC at host time ns. Wraps like the register; 128 bits keep the product exact. */
-static uint64_t tsc_at(const struct lapic *lapic, uint64_t ns)
-{
-    return lapic->tsc_at_zero + (uint64_t)((unsigned __int128)ns * lapic->tsc_khz / 1000000);
-}
-
-static void arm_deadline(struct lapic *lapic)
-{
-    uint64_t now = timers_now(lapic->chip), ns = 0;
-    int64_t cycles = (int64_t)(lapic->tsc_deadline - tsc_at(lapic, now));
-
-    timer_cancel(lapic->chip, &lapic->timer);
-    if (!lapic->tsc_deadline || !lapic->tsc_khz)
-        return;
-    /* Rounded up: the guest must not find its TSC before the deadline. */
-    if (cycles > 0) {
-        unsigned __int128 wide = (unsigned __int128)cycles * 1000000 / lapic->tsc_khz + 1;
-
-        ns = wide > INT64_MAX ? INT64_MAX : (uint64_t)wide;
-    }
-    timer_arm(lapic->chip, &lapic->timer, now + ns);
-}
-
 void lapic_timer_set_deadline(struct lapic *lapic, uint64_t tsc)
 {
     if (mode(lapic) != LVT_TIMER_DEADLINE)
@@ -150,10 +156,10 @@ void lapic_timer_set_deadline(struct lapic *lapic, uint64_t tsc)
     arm_deadline(lapic);
 }
 
-void lapic_set_tsc_scale(struct lapic *lapic, uint64_t tsc_at_zero_ns, uint32_t tsc_khz)
+void lapic_set_tsc_scale(struct lapic *lapic, uint64_t tsc_offset, uint32_t tsc_khz)
 {
     pthread_mutex_lock(&lapic->chip->lock);
-    lapic->tsc_at_zero = tsc_at_zero_ns;
+    lapic->tsc_offset = tsc_offset;
     lapic->tsc_khz = tsc_khz;
     if (mode(lapic) == LVT_TIMER_DEADLINE && lapic->tsc_deadline)
         arm_deadline(lapic);

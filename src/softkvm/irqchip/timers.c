@@ -7,6 +7,7 @@
  * rule than the rest of the folder has.  It starts with the first timer that is
  * reserved and ends in timers_destroy().
  */
+#include "host_ticks.h"
 #include "irqchip_internal.h"
 
 #include <errno.h>
@@ -71,6 +72,13 @@ uint64_t timers_now(const struct irqchip *chip)
         return chip->timers.manual_now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * NSEC_PER_SEC + (uint64_t)now.tv_nsec;
+}
+
+uint64_t timers_ticks(const struct irqchip *chip, uint32_t khz)
+{
+    if (chip->timers.manual)
+        return (unsigned __int128)chip->timers.manual_now * khz / 1000000;
+    return host_ticks_scale(host_ticks(), khz);
 }
 
 void timer_cancel(struct irqchip *chip, struct irq_timer *timer)
