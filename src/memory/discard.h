@@ -58,7 +58,7 @@ uint64_t ram_block_granularity(struct ram_block *block);
 
 /*
  * Maximal runs of the range that are (or aren't) populated, ascending, until one
- * call returns other than 0, which is returned.
+ * call returns other than 0, which is returned.  fn is called with memory->lock held.
  */
 typedef int (*ram_block_run_fn)(void *opaque, uint64_t offset, uint64_t size);
 int ram_block_replay(struct ram_block *block, uint64_t offset, uint64_t size, bool populated,

@@ -102,6 +102,8 @@ def run(arguments, section, regime):
     timeout = section.getint("timeout", 60) * arguments.slower
     command = machine(regime, section.get("memory", "64M")) + [
         "-smp", section.get("smp", "1"), "-kernel", image, "-no-reboot"]
+    if "object" in section:
+        command += ["-object", section["object"]]
     if "append" in section:
         command += ["-append", section["append"]]
     with disk_image(section) as disk, Vm(arguments.binary, command + disk.arguments,
