@@ -130,6 +130,37 @@ char *device_path(const struct device *dev)
                    : g_strdup_printf("/machine/peripheral-anon/%s", dev->type->name);
 }
 
+static const struct property *find_property(const struct device *dev, const char *name)
+{
+    const struct property *prop = NULL;
+
+    for (guint i = 0; dev->type->properties[i] && !prop; i++)
+        prop = property_find(dev->type->properties[i], name);
+    return prop;
+}
+
+bool device_set_property(struct device *dev, const char *name, struct json_object *value,
+                         GError **error)
+{
+    const struct property *prop = find_property(dev, name);
+    bool ok = false, found = false;
+
+    if (!prop) {
+        error_set(error, "Property '%s.%s' not found", dev->type->name, name);
+        return false;
+    }
+    if (prop->readonly) {
+        error_set(error, "Property '%s.%s' is not writable", dev->type->name, name);
+        return false;
+    }
+    if (dev->type->set_property)
+        ok = dev->type->set_property(dev, name, value, &found, error);
+    if (!found)
+        error_set(error, "Attempt to set property '%s' on device '%s' (type '%s') after it was "
+                  "realized", name, dev->id ? dev->id : "", dev->type->name);
+    return ok;
+}
+
 /* --- Going --- */
 
 /* A device with devices on its bus takes them along, and each is told about. */

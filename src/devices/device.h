@@ -22,11 +22,21 @@ struct device_host {
     bool protected;                     /* guest memory is private at first */
     /* A device is gone: id (NULL: it had none) and path. Main thread. May be NULL. */
     void (*deleted)(void *opaque, const char *id, const char *path);
+    /* A memory device has now so much plugged. Any thread. May be NULL. */
+    void (*size_changed)(void *opaque, const char *id, const char *path, uint64_t size);
+    uint64_t memory_base, memory_size;  /* where memory devices go; size 0: nowhere */
     void *opaque;
 };
 
 struct device;
 struct devices;
+
+/* A device that is memory. */
+struct memory_device_info {
+    uint64_t memaddr, requested_size, size, max_size, block_size;
+    uint32_t node;
+    const char *memdev;         /* id of its backend */
+};
 
 /* How a device fared with guest memory. */
 struct device_dma {
@@ -60,6 +70,14 @@ struct device_type {
     void (*resume)(struct device *dev);
     /* NULL: it has nothing to do with guest memory. */
     void (*dma)(struct device *dev, struct device_dma *ret);
+    /* NULL: it is no memory. Main thread. */
+    void (*memory)(struct device *dev, struct memory_device_info *ret);
+    /*
+     * Set a property of a device that is there; *found false: this one is settled.
+     * NULL: all are.
+     */
+    bool (*set_property)(struct device *dev, const char *name, struct json_object *value,
+                         bool *found, GError **error);
     /* Further lines of `info qtree`, each behind indent blanks. May be NULL. */
     void (*describe)(struct device *dev, int indent, GString *out);
 };
@@ -97,6 +115,9 @@ bool device_del(struct device *dev, GError **error);
 void device_gone(struct device *dev);
 /* "/machine/peripheral/ID", or "/machine/peripheral-anon/TYPE". Caller frees. */
 char *device_path(const struct device *dev);
+/* Of a device that is there: qom-set. */
+bool device_set_property(struct device *dev, const char *name, struct json_object *value,
+                         GError **error);
 
 /* Text for `-device help` and `-device TYPE,help`; caller frees. */
 char *device_help(const char *type_name);

@@ -94,10 +94,16 @@ static bool set_member(struct device *dev, const struct member *member, GError *
 {
     for (guint i = 0; dev->type->properties[i]; i++) {
         const struct property *table = dev->type->properties[i];
-        bool found = false;
-        bool ok = member->json
-                      ? property_set_json(table, dev, member->key, member->json, &found, error)
-                      : property_set_text(table, dev, member->key, member->text, &found, error);
+        const struct property *prop = property_find(table, member->key);
+        bool found = false, ok;
+
+        if (prop && prop->readonly) {
+            error_set(error, "Property '%s.%s' is not writable", dev->type->name, member->key);
+            return false;
+        }
+        ok = member->json
+                 ? property_set_json(table, dev, member->key, member->json, &found, error)
+                 : property_set_text(table, dev, member->key, member->text, &found, error);
 
         if (found)
             return ok;

@@ -91,7 +91,8 @@ void virtio_config_changed(struct virtio *v)
 /* What the driver must have taken, and may not have. */
 static bool features_acceptable(const struct virtio *v)
 {
-    uint64_t needed = v->features & (BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_ACCESS_PLATFORM));
+    uint64_t needed = v->needed_features |
+                      (v->features & (BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_ACCESS_PLATFORM)));
 
     return !(v->driver_features & ~v->features) && (v->driver_features & needed) == needed;
 }

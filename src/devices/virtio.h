@@ -76,6 +76,7 @@ struct virtio {
     uint32_t vectors;
     /* Set before virtio_realize(). */
     uint64_t features;          /* the device's own; the common part adds its */
+    uint64_t needed_features;   /* of them: the driver has to take these */
     unsigned nr_queues;
     uint8_t config[VIRTIO_CONFIG_SIZE];
     /* Registers. */

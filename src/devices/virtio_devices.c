@@ -5,6 +5,7 @@
 void virtio_register_devices(void)
 {
     device_type_register(&virtio_blk_type);
+    device_type_register(&virtio_mem_type);
     device_type_register(&virtio_rng_type);
     device_type_register(&virtio_serial_type);
     device_type_register(&virtconsole_type);

@@ -11,7 +11,8 @@
     .pause = virtio_pause, .resume = virtio_resume, .dma = virtio_dma,                   \
     .describe = virtio_describe
 
-extern const struct device_type virtio_blk_type, virtio_rng_type, virtio_serial_type;
+extern const struct device_type virtio_blk_type, virtio_mem_type, virtio_rng_type,
+    virtio_serial_type;
 
 /* Make all of them known to -device. */
 void virtio_register_devices(void);

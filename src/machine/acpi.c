@@ -458,6 +458,53 @@ static guint add_mcfg(GByteArray *out, const struct acpi_board *board)
     return start;
 }
 
+/* --- SRAT (5.2.16): one node, for the sake of memory that may come --- */
+
+enum {
+    SRAT_CPU = 0, SRAT_MEMORY = 1, SRAT_CPU_ENABLED = 1,
+    SRAT_MEMORY_ENABLED = 1, SRAT_MEMORY_HOTPLUGGABLE = 2,
+};
+
+static void add_memory_affinity(GByteArray *out, uint64_t start, uint64_t size, uint32_t flags)
+{
+    if (!size)
+        return;
+    put8(out, SRAT_MEMORY);
+    put8(out, 40);
+    put32(out, 0);              /* proximity domain */
+    put16(out, 0);
+    put64(out, start);
+    put64(out, size);
+    put32(out, 0);
+    put32(out, flags);
+    put64(out, 0);
+}
+
+static guint add_srat(GByteArray *out, const struct acpi_board *board)
+{
+    guint start = start_table(out, "SRAT", 3);
+    uint64_t low = layout_low_ram(board->ram_size);
+
+    put32(out, 1);
+    put64(out, 0);
+    for (unsigned i = 0; i < board->cpus; i++) {
+        put8(out, SRAT_CPU);
+        put8(out, 16);
+        put8(out, 0);           /* proximity domain, its low byte */
+        put8(out, i);           /* APIC id */
+        put32(out, SRAT_CPU_ENABLED);
+        put32(out, 0);
+        put32(out, 0);
+    }
+    add_memory_affinity(out, 0, LAYOUT_BASE_RAM_END, SRAT_MEMORY_ENABLED);
+    add_memory_affinity(out, LAYOUT_HIGH_MEMORY, low - LAYOUT_HIGH_MEMORY, SRAT_MEMORY_ENABLED);
+    add_memory_affinity(out, LAYOUT_HIGH_RAM, board->ram_size - low, SRAT_MEMORY_ENABLED);
+    add_memory_affinity(out, board->device_memory, board->device_memory_size,
+                        SRAT_MEMORY_ENABLED | SRAT_MEMORY_HOTPLUGGABLE);
+    finish_table(out, start);
+    return start;
+}
+
 /* --- RSDP and XSDT --- */
 
 enum { RSDP_SIZE = 36, RSDP_V1_SIZE = 20, RSDP_CHECKSUM = 8, RSDP_EXTENDED_CHECKSUM = 32 };
@@ -477,16 +524,18 @@ static void fill_rsdp(uint8_t *rsdp, uint64_t xsdt)
 GByteArray *acpi_build(const struct acpi_board *board, uint64_t gpa)
 {
     GByteArray *out = g_byte_array_new();
-    guint facs = add_facs(out), tables[3], xsdt, dsdt;
+    guint facs = add_facs(out), tables[4], nr_tables = 0, xsdt, dsdt;
 
     g_byte_array_set_size(out, ACPI_TABLES_OFFSET + RSDP_SIZE);
     memset(out->data + facs + 64, 0, out->len - facs - 64);
     dsdt = add_dsdt(out, board);
-    tables[0] = add_fadt(out, gpa + facs, gpa + dsdt);
-    tables[1] = add_madt(out, board);
-    tables[2] = add_mcfg(out, board);
+    tables[nr_tables++] = add_fadt(out, gpa + facs, gpa + dsdt);
+    tables[nr_tables++] = add_madt(out, board);
+    tables[nr_tables++] = add_mcfg(out, board);
+    if (board->device_memory_size)
+        tables[nr_tables++] = add_srat(out, board);
     xsdt = start_table(out, "XSDT", 1);
-    for (size_t i = 0; i < G_N_ELEMENTS(tables); i++)
+    for (guint i = 0; i < nr_tables; i++)
         put64(out, gpa + tables[i]);
     finish_table(out, xsdt);
     fill_rsdp(out->data + ACPI_RSDP_OFFSET, gpa + xsdt);

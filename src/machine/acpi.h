@@ -11,6 +11,8 @@ struct acpi_board {
     unsigned serials;           /* COM1 to COMn */
     uint64_t ecam;
     uint64_t pci_window64, pci_window64_size;   /* size 0: none */
+    uint64_t ram_size;
+    uint64_t device_memory, device_memory_size; /* where memory may come; size 0: nowhere, no SRAT */
 };
 
 /* Guest-physical addresses within what acpi_build() made for gpa. */
@@ -20,7 +22,7 @@ enum {
     ACPI_RSDP_OFFSET = ACPI_TABLES_OFFSET,
 };
 
-/* RSDP, XSDT, FADT, MADT, MCFG, DSDT, FACS for address gpa (a page's, below 4 GiB). Never NULL. */
+/* RSDP, XSDT, FADT, MADT, MCFG, SRAT, DSDT, FACS for address gpa (a page's, below 4 GiB). Never NULL. */
 GByteArray *acpi_build(const struct acpi_board *board, uint64_t gpa);
 
 /* Ports and interrupts of COM1 to COM4. */

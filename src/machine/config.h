@@ -68,6 +68,8 @@ struct machine_config {
     GPtrArray *traces;          /* of char *: patterns */
     char *trace_file;
     uint64_t ram_size;          /* 0: not given */
+    uint64_t max_ram_size;      /* 0: not given: no memory can come later */
+    unsigned ram_slots;
     unsigned cpus;
     char *kernel, *initrd, *append;
     char *name, *uuid, *pidfile;

@@ -53,16 +53,25 @@ static inline uint64_t layout_high_end(uint64_t ram_size)
 }
 
 /*
- * The window for 64-bit BARs: 32 GiB (QEMU's pci-hole64-size) above all RAM, from a
- * boundary of its own size on, or what the processor's addresses leave of it; 0: nothing.
+ * Memory that comes later (-m maxmem=) is above RAM from a GiB boundary on, where QEMU
+ * has it: what maxmem is more than RAM, and a GiB for each slot, so that everything
+ * fits whatever its alignment.
+ */
+static inline uint64_t layout_device_memory(uint64_t ram_size)
+{
+    return (layout_high_end(ram_size) + GIB - 1) & ~(GIB - 1);
+}
+
+/*
+ * The window for 64-bit BARs: 32 GiB (QEMU's pci-hole64-size) above all memory, which
+ * ends at end, from a boundary of its own size on, or what the processor's addresses
+ * leave of it; 0: nothing.
  */
 #define LAYOUT_PCI_WINDOW64_SIZE (32 * GIB)
 
-static inline uint64_t layout_pci_window64(uint64_t ram_size, unsigned address_bits,
-                                           uint64_t *size)
+static inline uint64_t layout_pci_window64(uint64_t end, unsigned address_bits, uint64_t *size)
 {
     uint64_t top = 1ULL << (address_bits < 52 ? address_bits : 52);
-    uint64_t end = layout_high_end(ram_size);
     uint64_t start = (end + LAYOUT_PCI_WINDOW64_SIZE - 1) & ~(LAYOUT_PCI_WINDOW64_SIZE - 1);
 
     *size = start < top ? LAYOUT_PCI_WINDOW64_SIZE : 0;

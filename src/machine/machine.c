@@ -113,6 +113,31 @@ static bool map_ram(struct machine *m, struct ram_block *block, GError **error)
             memory_map(m->mem, block, low, LAYOUT_HIGH_RAM, m->ram_size - low, error));
 }
 
+/* Where memory devices go: what -m maxmem= leaves beside RAM. */
+static bool place_device_memory(struct machine *m, GError **error)
+{
+    const struct machine_config *cfg = m->cfg;
+    unsigned bits = MIN(kvm_vm_address_bits(m->vm), 52);
+    uint64_t size;
+
+    if (!cfg->max_ram_size)
+        return true;
+    if (cfg->max_ram_size < m->ram_size) {
+        error_set(error, "-m: maxmem=%llu MiB is less than the RAM, %llu MiB: more than that",
+                  cfg->max_ram_size / MIB, m->ram_size / MIB);
+        return false;
+    }
+    m->device_memory = layout_device_memory(m->ram_size);
+    size = cfg->max_ram_size - m->ram_size + cfg->ram_slots * GIB;
+    if (size > (1ULL << bits) - m->device_memory) {
+        error_set(error, "-m: maxmem=%llu GiB passes the end of this KVM's %u address bits: less",
+                  cfg->max_ram_size / GIB, bits);
+        return false;
+    }
+    m->device_memory_size = size;
+    return true;
+}
+
 /* Large enough for what the board puts there, small enough for the processor's addresses. */
 static bool check_ram_size(const struct machine *m, GError **error)
 {
@@ -141,7 +166,7 @@ static bool make_memory(struct machine *m, GError **error)
         return false;
     m->ram_size = backend ? memory_backend_size(backend)
                           : m->cfg->ram_size ? m->cfg->ram_size : DEFAULT_RAM;
-    if (!check_ram_size(m, error))
+    if (!check_ram_size(m, error) || !place_device_memory(m, error))
         return false;
     m->mem = memory_new(m->vm);
     if (!backend)
@@ -201,11 +226,24 @@ static void device_deleted(void *opaque, const char *id, const char *path)
     monitor_event("DEVICE_DELETED", data);
 }
 
+static void memory_device_size_changed(void *opaque, const char *id, const char *path, uint64_t size)
+{
+    struct json_object *data = json_object_new_object();
+
+    if (id)
+        json_object_object_add(data, "id", json_object_new_string(id));
+    json_object_object_add(data, "size", json_object_new_uint64(size));
+    json_object_object_add(data, "qom-path", json_object_new_string(path));
+    monitor_event("MEMORY_DEVICE_SIZE_CHANGE", data);
+}
+
 static bool make_board(struct machine *m, GError **error)
 {
     struct power_ops power = { .shutdown = guest_shutdown, .reset = guest_reset, .opaque = m };
     const struct device_host host = {
-        .mem = m->mem, .protected = m->protected, .deleted = device_deleted, .opaque = m,
+        .mem = m->mem, .protected = m->protected, .deleted = device_deleted,
+        .size_changed = memory_device_size_changed, .opaque = m,
+        .memory_base = m->device_memory, .memory_size = m->device_memory_size,
     };
     int ret = irqchip_state_save(m->vm, &m->irqchip_power_on);
 
@@ -226,11 +264,14 @@ bool machine_load(struct machine *m, GError **error)
 {
     struct acpi_board board = {
         .cpus = m->nr_cpus, .serials = m->cfg->serials->len, .ecam = LAYOUT_ECAM,
+        .ram_size = m->ram_size, .device_memory = m->device_memory,
+        .device_memory_size = m->device_memory_size,
     };
+    uint64_t end = MAX(layout_high_end(m->ram_size), m->device_memory + m->device_memory_size);
     struct boot_entry entry;
     int ret;
 
-    board.pci_window64 = layout_pci_window64(m->ram_size, kvm_vm_address_bits(m->vm),
+    board.pci_window64 = layout_pci_window64(end, kvm_vm_address_bits(m->vm),
                                              &board.pci_window64_size);
     if (m->boot) {
         if (!boot_load(m->boot, m->mem, m->ram_size, &board, &entry, error))

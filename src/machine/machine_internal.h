@@ -37,6 +37,7 @@ struct machine {
     struct kvm_vm *vm;
     struct memory *mem;
     uint64_t ram_size;
+    uint64_t device_memory, device_memory_size; /* for memory devices; size 0: none can come */
     bool protected;             /* all RAM is made private before the guest runs */
     struct boot *boot;          /* NULL: nothing to boot */
     struct q35 *board;

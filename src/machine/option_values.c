@@ -11,6 +11,7 @@
 #include "property.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -272,47 +273,84 @@ static bool parse_mib(const char *text, uint64_t *ret)
     return true;
 }
 
-OPTION_SETTER(option_set_memory)
+static bool memory_size(const struct option *opt, uint64_t *ret, GError **error)
 {
-    g_autoptr(GPtrArray) list = option_parse(value, "size", error);
-
-    if (!list)
+    if (!parse_mib(opt->value, ret)) {
+        error_set(error, "'%s' is not a size: 512M, 4G or a number of MiB", opt->value);
         return false;
-    for (guint i = 0; i < list->len; i++) {
-        const struct option *opt = g_ptr_array_index(list, i);
-        uint64_t size;
-
-        if (strcmp(opt->key, "size") != 0) {
-            error_set(error, "Invalid parameter '%s': only size=, memory can't be added later",
-                      opt->key);
-            return false;
-        }
-        if (!parse_mib(opt->value, &size)) {
-            error_set(error, "'%s' is not a size: 512M, 4G or a number of MiB", opt->value);
-            return false;
-        }
-        if (size == 0 || !is_aligned(size, GUEST_PAGE_SIZE)) {
-            error_set(error, "'%s' is not a multiple of 4096 bytes above 0: 512M", opt->value);
-            return false;
-        }
-        cfg->ram_size = size;
+    }
+    if (*ret == 0 || !is_aligned(*ret, GUEST_PAGE_SIZE)) {
+        error_set(error, "'%s' is not a multiple of 4096 bytes above 0: 512M", opt->value);
+        return false;
     }
     return true;
 }
 
-static bool parse_count(const struct option *opt, unsigned *ret, GError **error)
+/* A number from least to 1024. */
+static bool parse_number(const struct option *opt, unsigned least, unsigned *ret, GError **error)
 {
     char *end;
     unsigned long number;
 
     errno = 0;
     number = strtoul(opt->value, &end, 10);
-    if (!g_ascii_isdigit(*opt->value) || *end || errno || number == 0 || number > 1024) {
-        error_set(error, "%s='%s' is not a number from 1: %s=1", opt->key, opt->value, opt->key);
+    if (!g_ascii_isdigit(*opt->value) || *end || errno || number < least || number > 1024) {
+        error_set(error, "%s='%s' is not a number from %u: %s=1", opt->key, opt->value, least,
+                  opt->key);
         return false;
     }
     *ret = number;
     return true;
+}
+
+/* What maxmem and slots say together, with QEMU's limit of slots. */
+static bool check_max_memory(const struct machine_config *cfg, GError **error)
+{
+    enum { MAX_SLOTS = 256 };
+
+    if (cfg->ram_slots > MAX_SLOTS) {
+        error_set(error, "invalid number of memory slots: %u: up to %d", cfg->ram_slots,
+                  MAX_SLOTS);
+        return false;
+    }
+    if (cfg->ram_slots && !cfg->max_ram_size) {
+        error_set(error, "missing 'maxmem' option value: slots= goes with maxmem=SIZE");
+        return false;
+    }
+    if (cfg->ram_size && cfg->max_ram_size && cfg->max_ram_size < cfg->ram_size) {
+        error_set(error, "invalid value of maxmem: maximum memory size (0x%" PRIx64 ") must be at "
+                  "least the initial memory size (0x%" PRIx64 ")", cfg->max_ram_size,
+                  cfg->ram_size);
+        return false;
+    }
+    return true;
+}
+
+OPTION_SETTER(option_set_memory)
+{
+    g_autoptr(GPtrArray) list = option_parse(value, "size", error);
+    bool ok = list != NULL;
+
+    for (guint i = 0; ok && i < list->len; i++) {
+        const struct option *opt = g_ptr_array_index(list, i);
+
+        if (strcmp(opt->key, "size") == 0) {
+            ok = memory_size(opt, &cfg->ram_size, error);
+        } else if (strcmp(opt->key, "maxmem") == 0) {
+            ok = memory_size(opt, &cfg->max_ram_size, error);
+        } else if (strcmp(opt->key, "slots") == 0) {
+            ok = parse_number(opt, 0, &cfg->ram_slots, error);
+        } else {
+            error_set(error, "Invalid parameter '%s': size, maxmem, slots", opt->key);
+            ok = false;
+        }
+    }
+    return ok && check_max_memory(cfg, error);
+}
+
+static bool parse_count(const struct option *opt, unsigned *ret, GError **error)
+{
+    return parse_number(opt, 1, ret, error);
 }
 
 struct smp_request {

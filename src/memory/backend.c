@@ -401,6 +401,22 @@ enum backend_kind memory_backend_kind(const struct memory_backend *backend)
     return backend->kind;
 }
 
+bool memory_backend_reads_free(const struct memory_backend *backend)
+{
+    return backend->kind == BACKEND_PLAIN && backend->host.fd < 0 && !backend->host.shared &&
+           !backend->hugetlb;
+}
+
+bool memory_backend_preallocates(const struct memory_backend *backend)
+{
+    return backend->prealloc;
+}
+
+uint64_t memory_backend_page_size(const struct memory_backend *backend)
+{
+    return backend->kind == BACKEND_IN_PLACE ? GUEST_PAGE_SIZE : backend->host.page_size;
+}
+
 const char *memory_backend_id(const struct memory_backend *backend)
 {
     return backend->obj.id;

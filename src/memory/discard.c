@@ -233,15 +233,43 @@ int ram_discard_unplug(struct ram_discard_source *source, uint64_t offset, uint6
     return ret;
 }
 
-bool ram_discard_source_has(struct ram_discard_source *source, uint64_t offset, uint64_t size)
+bool ram_discard_source_run(struct ram_discard_source *source, uint64_t *offset, uint64_t *size)
 {
-    bool has;
+    uint64_t pages = source->block->size / GUEST_PAGE_SIZE, page = *offset / GUEST_PAGE_SIZE;
+    uint64_t end = page;
+    bool absent = true;
 
     pthread_mutex_lock(&source->block->mem->lock);
-    has = range_within(offset, size, source->block->size) &&
-          attr_map_all(source->absent, offset / GUEST_PAGE_SIZE, size / GUEST_PAGE_SIZE, false);
+    while (absent && end < pages) {
+        page = end;
+        absent = attr_map_run(source->absent, page, &end);
+    }
     pthread_mutex_unlock(&source->block->mem->lock);
-    return has;
+    *offset = page * GUEST_PAGE_SIZE;
+    *size = (end - page) * GUEST_PAGE_SIZE;
+    return !absent;
+}
+
+static bool all_of_range(struct ram_discard_source *source, uint64_t offset, uint64_t size,
+                         bool absent)
+{
+    bool all;
+
+    pthread_mutex_lock(&source->block->mem->lock);
+    all = range_within(offset, size, source->block->size) &&
+          attr_map_all(source->absent, offset / GUEST_PAGE_SIZE, size / GUEST_PAGE_SIZE, absent);
+    pthread_mutex_unlock(&source->block->mem->lock);
+    return all;
+}
+
+bool ram_discard_source_has(struct ram_discard_source *source, uint64_t offset, uint64_t size)
+{
+    return all_of_range(source, offset, size, false);
+}
+
+bool ram_discard_source_lacks(struct ram_discard_source *source, uint64_t offset, uint64_t size)
+{
+    return all_of_range(source, offset, size, true);
 }
 
 /* --- All sources together --- */

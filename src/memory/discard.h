@@ -46,8 +46,12 @@ int ram_discard_source_remove(struct ram_discard_source *source);
 int ram_discard_plug(struct ram_discard_source *source, uint64_t offset, uint64_t size);
 int ram_discard_unplug(struct ram_discard_source *source, uint64_t offset, uint64_t size);
 
+/* The first run from *offset on that is there as far as this source is concerned; false: none. */
+bool ram_discard_source_run(struct ram_discard_source *source, uint64_t *offset, uint64_t *size);
 /* What this source says of a whole range. */
 bool ram_discard_source_has(struct ram_discard_source *source, uint64_t offset, uint64_t size);
+/* Nothing of the range is there, as far as this source is concerned. */
+bool ram_discard_source_lacks(struct ram_discard_source *source, uint64_t offset, uint64_t size);
 
 /* --- What all sources say together --- */
 

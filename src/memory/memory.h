@@ -37,6 +37,10 @@ struct memory_backend *memory_backend_new_default(uint64_t size, bool private_, 
 uint64_t memory_backend_size(const struct memory_backend *backend);
 enum backend_kind memory_backend_kind(const struct memory_backend *backend);
 const char *memory_backend_id(const struct memory_backend *backend);
+/* Reading what isn't allocated takes no memory: the host's one page of zeroes serves it. */
+bool memory_backend_reads_free(const struct memory_backend *backend);
+bool memory_backend_preallocates(const struct memory_backend *backend);
+uint64_t memory_backend_page_size(const struct memory_backend *backend);
 struct json_object *memory_backend_describe(const struct memory_backend *backend);      /* a Memdev of QMP */
 
 /* --- RamBlocks --- */
@@ -60,6 +64,8 @@ struct ram_block *ram_block_new(struct memory *mem, struct memory_backend *backe
 struct ram_block *ram_block_new_internal(struct memory *mem, const char *name, uint64_t size,
                                          bool readonly, GError **error);
 const char *ram_block_name(const struct ram_block *block);
+/* Main thread. */
+void ram_block_set_name(struct ram_block *block, const char *name);
 uint64_t ram_block_size(const struct ram_block *block);
 void *ram_block_host(const struct ram_block *block);    /* of the shared backing */
 /*
@@ -68,6 +74,11 @@ void *ram_block_host(const struct ram_block *block);    /* of the shared backing
  * False: not in the block, or no memory.
  */
 bool ram_block_mark_loaded(struct ram_block *block, uint64_t offset, uint64_t size);
+/*
+ * Allocate a range now, in the backing that the guest is going to use first: the
+ * private one where there is one.  0 or -errno; some of it may be allocated then.
+ */
+int ram_block_populate(struct ram_block *block, uint64_t offset, uint64_t size);
 bool ram_block_has_attributes(const struct ram_block *block);
 bool ram_block_readonly(const struct ram_block *block);
 

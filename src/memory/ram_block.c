@@ -230,6 +230,14 @@ const char *ram_block_name(const struct ram_block *block)
     return block->name;
 }
 
+void ram_block_set_name(struct ram_block *block, const char *name)
+{
+    pthread_mutex_lock(&block->mem->lock);
+    g_free(block->name);
+    block->name = g_strdup(name);
+    pthread_mutex_unlock(&block->mem->lock);
+}
+
 uint64_t ram_block_size(const struct ram_block *block)
 {
     return block->size;
@@ -295,6 +303,19 @@ int ram_block_free_copies(struct ram_block *block, uint64_t offset, uint64_t siz
     if (!ret && block->kind != BACKEND_IN_PLACE)
         ret = host_memory_discard(shared_backing(block), offset, size);
     return ret;
+}
+
+int ram_block_populate(struct ram_block *block, uint64_t offset, uint64_t size)
+{
+    int ret;
+
+    if (!is_aligned(offset | size, GUEST_PAGE_SIZE) || !range_within(offset, size, block->size))
+        return -EINVAL;
+    if (block->guest_memfd >= 0)
+        ret = fallocate(block->guest_memfd, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)size);
+    else
+        ret = madvise((char *)block->host + offset, size, MADV_POPULATE_WRITE);
+    return ret < 0 ? -errno : 0;
 }
 
 bool ram_block_mark_loaded_locked(struct ram_block *block, uint64_t offset, uint64_t size)

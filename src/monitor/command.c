@@ -8,7 +8,7 @@
 
 const struct command *const command_tables[] = {
     commands_monitor, commands_machine, commands_cpu, commands_attributes, commands_conversions, commands_memory,
-    commands_object, commands_device, NULL,
+    commands_memory_device, commands_object, commands_device, NULL,
 };
 
 /* --- Lookup --- */

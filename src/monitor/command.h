@@ -32,7 +32,8 @@ struct command {
 /* The tables of the files, in the order of help; each ends with an empty row. */
 extern const struct command *const command_tables[];
 extern const struct command commands_monitor[], commands_machine[], commands_cpu[],
-    commands_attributes[], commands_conversions[], commands_memory[], commands_object[], commands_device[];
+    commands_attributes[], commands_conversions[], commands_memory[],
+    commands_memory_device[], commands_object[], commands_device[];
 
 const struct command *command_find_qmp(const char *name);
 /* name: one word, or "info" and one. */
@@ -92,6 +93,8 @@ void conversion_events_stop(void);
 extern const struct event_type {
     const char *name;           /* NULL ends the table */
     const struct schema_type *data;     /* NULL: none */
+    /* The member by which it is throttled: one a second of each value. NULL: it isn't. */
+    const char *throttled_by;
 } event_types[];
 /* Deliver what other threads have queued. */
 void event_flush(void);

@@ -9,8 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static const struct schema_type type_memory_size = SCHEMA_OBJECT_OF(
-    { "base-memory", &schema_int }, { "plugged-memory", &schema_int, true });
 static const struct schema_type type_kind = SCHEMA_ENUM_OF("plain", "two-backings", "in-place");
 static const struct schema_type type_cost = SCHEMA_OBJECT_OF(
     { "name", &schema_str }, { "kind", &type_kind }, { "size", &schema_int },
@@ -57,29 +55,6 @@ static bool run_ramblock(const struct monitor_ctx *ctx, struct json_object *args
     }
     *ret = text_result(out);
     return true;
-}
-
-static bool run_memory_size(const struct monitor_ctx *ctx, struct json_object *args,
-                            struct json_object **ret, GError **error)
-{
-    g_autoptr(GPtrArray) blocks = memory_blocks(ctx->vm->memory);
-    uint64_t base = 0;
-
-    for (guint i = 0; i < blocks->len; i++) {
-        struct ram_block *block = g_ptr_array_index(blocks, i);
-
-        if (!ram_block_readonly(block))
-            base += ram_block_size(block);
-    }
-    *ret = json_object_new_object();
-    json_set_uint(*ret, "base-memory", base);
-    return true;
-}
-
-static void print_memory_size(const struct monitor_ctx *ctx, struct json_object *ret,
-                              GString *out)
-{
-    g_string_append_printf(out, "base memory: %" PRId64 "\n", json_int(ret, "base-memory", 0));
 }
 
 /* --- Cost --- */
@@ -235,9 +210,6 @@ static void print_memdev(const struct monitor_ctx *ctx, struct json_object *ret,
 const struct command commands_memory[] = {
     { .qmp = "x-query-ramblock", .hmp = "info ramblock", .ret = &type_text,
       .help = "Display system ramblock information", .run = run_ramblock },
-    { .qmp = "query-memory-size-summary", .hmp = "info memory_size_summary",
-      .ret = &type_memory_size, .help = "show the amount of initially allocated memory",
-      .run = run_memory_size, .print = print_memory_size },
     { .qmp = "x-query-memory-cost", .hmp = "info memory-cost", .ret = &type_costs,
       .help = "host memory that each backing of each ramblock holds", .run = run_cost,
       .print = print_cost },

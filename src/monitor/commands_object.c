@@ -23,6 +23,10 @@ static const struct schema_type args_object_text = SCHEMA_OBJECT_OF(
 static const struct schema_type args_path = SCHEMA_OBJECT_OF({ "path", &schema_str });
 static const struct schema_type args_property = SCHEMA_OBJECT_OF(
     { "path", &schema_str }, { "property", &schema_str });
+static const struct schema_type args_set = SCHEMA_OBJECT_OF(
+    { "path", &schema_str }, { "property", &schema_str }, { "value", &schema_any });
+static const struct schema_type args_set_text = SCHEMA_OBJECT_OF(
+    { "path", &schema_str }, { "property", &schema_str }, { "value", &schema_str, .rest = true });
 static const struct schema_type type_property = SCHEMA_OBJECT_OF(
     { "name", &schema_str }, { "type", &schema_str });
 static const struct schema_type type_properties = SCHEMA_ARRAY_OF(&type_property);
@@ -202,6 +206,38 @@ static void print_get(const struct monitor_ctx *ctx, struct json_object *ret, GS
     g_string_append_printf(out, "%s\n", json_object_to_json_string_ext(ret, JSON_C_TO_STRING_PLAIN));
 }
 
+/* Of a device that is there; what an object is was settled when it was made. */
+static bool run_set(const struct monitor_ctx *ctx, struct json_object *args,
+                    struct json_object **ret, GError **error)
+{
+    const char *path = json_text(args, "path");
+    struct device *dev = device_find(ctx->vm->devices, path);
+    struct json_object *value;
+
+    if (!dev) {
+        command_error_set(error, COMMAND_ERROR_DEVICE, "Device '%s' not found", path);
+        return false;
+    }
+    json_object_object_get_ex(args, "value", &value);
+    return device_set_property(dev, json_text(args, "property"), value, error);
+}
+
+/* "2G", as on the command line, or JSON as for programs. */
+static bool run_set_text(const struct monitor_ctx *ctx, struct json_object *args,
+                         struct json_object **ret, GError **error)
+{
+    const char *text = json_text(args, "value");
+    struct json_object *value = NULL;
+    uint64_t size;
+
+    if (size_parse(text, &size))
+        value = json_object_new_uint64(size);
+    else if (!(value = json_parse_text(text, NULL)))
+        value = json_object_new_string(text);
+    json_object_object_add(args, "value", value);
+    return run_set(ctx, args, ret, error);
+}
+
 const struct command commands_object[] = {
     { .qmp = "object-add", .args = &args_object_add, .help = "create an object",
       .run = run_add },
@@ -214,5 +250,8 @@ const struct command commands_object[] = {
     { .qmp = "qom-get", .hmp = "qom-get", .args = &args_property, .ret = &schema_any,
       .params = "path property", .help = "print QOM property", .run = run_get,
       .print = print_get },
+    { .qmp = "qom-set", .args = &args_set, .help = "set QOM property", .run = run_set },
+    { .hmp = "qom-set", .args = &args_set_text, .params = "path property value",
+      .help = "set QOM property", .run = run_set_text },
     { NULL },
 };

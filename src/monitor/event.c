@@ -31,6 +31,9 @@ static const struct schema_type type_deleted_data = SCHEMA_OBJECT_OF(
 static const struct schema_type type_conversions_data = SCHEMA_OBJECT_OF(
     { "count", &schema_int }, { "last", &type_conversion });
 
+static const struct schema_type type_size_change_data = SCHEMA_OBJECT_OF(
+    { "id", &schema_str, true }, { "size", &schema_int }, { "qom-path", &schema_str });
+
 const struct event_type event_types[] = {
     { "SHUTDOWN", &type_cause_data },
     { "RESET", &type_cause_data },
@@ -40,6 +43,7 @@ const struct event_type event_types[] = {
     { "GUEST_PANICKED", &type_panic_data },
     { "MEMORY_CONVERSIONS", &type_conversions_data },
     { "DEVICE_DELETED", &type_deleted_data },
+    { "MEMORY_DEVICE_SIZE_CHANGE", &type_size_change_data, "qom-path" },
     { NULL },
 };
 
@@ -51,13 +55,13 @@ static int wake_fd = -1;
 static guint wake_tag;
 static void (*deliver_fn)(struct json_object *event);
 
-static bool known(const char *name)
+static const struct event_type *find_type(const char *name)
 {
-    for (const struct event_type *type = event_types; type->name; type++) {
-        if (strcmp(type->name, name) == 0)
-            return true;
-    }
-    return false;
+    const struct event_type *type = event_types;
+
+    while (type->name && strcmp(type->name, name) != 0)
+        type++;
+    return type->name ? type : NULL;
 }
 
 static struct json_object *event_new(const char *name, struct json_object *data)
@@ -75,6 +79,75 @@ static struct json_object *event_new(const char *name, struct json_object *data)
     return event;
 }
 
+/* --- Throttled events. Main thread. --- */
+
+enum { THROTTLE_MS = 1000 };
+
+/* One was sent less than a second ago: the last that came since waits. */
+struct throttle {
+    char *key;                  /* event and value */
+    guint tag;
+    struct json_object *waiting;        /* NULL: none */
+};
+
+static GHashTable *throttles;   /* key to struct throttle; NULL: none yet */
+
+static void throttle_free(void *opaque)
+{
+    struct throttle *throttle = opaque;
+
+    if (throttle->tag)
+        g_source_remove(throttle->tag);
+    json_object_put(throttle->waiting);
+    g_free(throttle->key);
+    g_free(throttle);
+}
+
+static gboolean throttle_expired(gpointer opaque)
+{
+    struct throttle *throttle = opaque;
+    struct json_object *event = throttle->waiting;
+
+    if (event) {
+        throttle->waiting = NULL;
+        deliver_fn(event);
+        json_object_put(event);
+        return G_SOURCE_CONTINUE;
+    }
+    throttle->tag = 0;
+    g_hash_table_remove(throttles, throttle->key);
+    return G_SOURCE_REMOVE;
+}
+
+/* Whether the event has to wait; it is then kept. */
+static bool throttled(struct json_object *event)
+{
+    const struct event_type *type = find_type(json_text(event, "event"));
+    struct json_object *data = NULL;
+    struct throttle *throttle;
+    g_autofree char *key = NULL;
+
+    if (!type || !type->throttled_by)
+        return false;
+    json_object_object_get_ex(event, "data", &data);
+    key = g_strdup_printf("%s %s", type->name, json_text(data, type->throttled_by));
+    if (!throttles)
+        throttles = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, throttle_free);
+    throttle = g_hash_table_lookup(throttles, key);
+    if (throttle) {
+        json_object_put(throttle->waiting);
+        throttle->waiting = json_object_get(event);
+        return true;
+    }
+    throttle = g_new0(struct throttle, 1);
+    throttle->key = g_steal_pointer(&key);
+    throttle->tag = g_timeout_add(THROTTLE_MS, throttle_expired, throttle);
+    g_hash_table_insert(throttles, throttle->key, throttle);
+    return false;
+}
+
+/* --- The queue --- */
+
 static struct json_object *queue_take(void)
 {
     struct json_object *event;
@@ -90,17 +163,19 @@ void event_flush(void)
     struct json_object *event;
 
     while ((event = queue_take())) {
-        deliver_fn(event);
+        if (!throttled(event))
+            deliver_fn(event);
         json_object_put(event);
     }
 }
 
 void monitor_event(const char *name, struct json_object *data)
 {
+    const struct event_type *type = find_type(name);
     uint64_t one = 1;
     bool wanted, here;
 
-    if (!known(name)) {
+    if (!type) {
         g_printerr("cloister: monitor: no event '%s'\n", name);
         json_object_put(data);
         return;
@@ -108,7 +183,8 @@ void monitor_event(const char *name, struct json_object *data)
     /* The time stamp is taken inside the lock: the order is that of the stamps. */
     pthread_mutex_lock(&lock);
     wanted = in_use;
-    here = wanted && pthread_equal(main_thread, pthread_self());
+    /* One that may wait anyway is never delivered under its maker's locks. */
+    here = wanted && !type->throttled_by && pthread_equal(main_thread, pthread_self());
     if (wanted)
         g_queue_push_tail(&queue, event_new(name, data));
     if (wanted && !here && write(wake_fd, &one, sizeof(one)) < 0)
@@ -156,6 +232,7 @@ void event_shutdown(void)
     in_use = false;
     pthread_mutex_unlock(&lock);
     event_flush();
+    g_clear_pointer(&throttles, g_hash_table_unref);
     g_source_remove(wake_tag);
     close(wake_fd);
     wake_fd = -1;

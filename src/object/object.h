@@ -40,6 +40,7 @@ struct property {
     const char *const *names;   /* of PROP_ENUM, NULL-terminated */
     const char *help;
     bool required;
+    bool readonly;              /* of a device: looked at, never set */
 };
 
 struct object;

@@ -27,6 +27,8 @@ static const struct {
     [TRACE_SYSTEM_RESET] = { "system_reset", "the machine starts again, and why" },
     [TRACE_VIRTIO_DMA_REFUSED] = { "virtio_dma_refused",
                                    "a request's buffer is private, or no RAM" },
+    [TRACE_VIRTIO_MEM_REQUEST] = { "virtio_mem_request",
+                                   "the driver plugs or unplugs blocks, or asks; and the answer" },
     [TRACE_VIRTIO_BROKEN] = { "virtio_broken", "a ring can't be used: the device needs a reset" },
     [TRACE_BOOT_LOAD] = { "boot_load", "what was loaded into guest memory, and where" },
 };

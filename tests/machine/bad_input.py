@@ -67,6 +67,8 @@ def make_files(folder, guest):
 
 
 # Arguments ({} is the folder, {guest} a guest that runs), and what the line contains.
+VIRTIO_MEM = ("-kernel {guest} -m 64,maxmem=1G -object memory-backend-ram,id=m,size=64M "
+              "-device virtio-mem-pci,memdev=m,")
 CASES = [
     ("", "-kernel: there is nothing to boot"),
     ("-kernel {}/missing", "-kernel: {}/missing: No such file"),
@@ -192,6 +194,39 @@ CASES = [
     ("-kernel {guest} -device virtio-rng-pci,addr=0", "PCI: slot 0 function 0 not available"),
     ("-kernel {guest} -device virtio-rng-pci,addr=2.1", "PCI: slot 2 function 1 not available"),
     ("-kernel {guest} -device " + "{" * 5000, "JSON parse error"),
+    ("-kernel {guest} -m 64,maxmem=999999T", "-m: maxmem="),
+    ("-kernel {guest} -m maxmem=64M", "-m: maxmem=64 MiB is less than the RAM, 128 MiB"),
+    ("-kernel {guest} -device virtio-mem-pci", "'memdev' property is not set"),
+    ("-kernel {guest} -device virtio-mem-pci,memdev=nosuch", "Device 'nosuch' not found"),
+    ("-kernel {guest} -device virtio-mem-pci,size=1M",
+     "Property 'virtio-mem-pci.size' is not writable"),
+    ("-kernel {guest} -object memory-backend-ram,id=a,size=64M -device virtio-mem-pci,memdev=a",
+     "please specify the maxmem option"),
+    (VIRTIO_MEM + "block-size=3M", "'block-size' property has to be a power of two"),
+    (VIRTIO_MEM + "block-size=64K", "'block-size' property has to be at least 0x100000"),
+    (VIRTIO_MEM + "block-size=128M", "size has to be multiples of 'block-size' (0x8000000)"),
+    (VIRTIO_MEM + "requested-size=1M", "'requested-size' has to be multiples of 'block-size' (0x2"),
+    (VIRTIO_MEM + "requested-size=66M", "'requested-size' cannot exceed the memory backend size"),
+    (VIRTIO_MEM + "memaddr=0x1", "address must be aligned to 0x200000 bytes"),
+    (VIRTIO_MEM + "memaddr=1G", "can't add memory device [0x40000000:0x4000000], usable range"),
+    (VIRTIO_MEM + "memaddr=0xffffffffffe00000", "can't add memory device"),
+    (VIRTIO_MEM + "node=1", "'node' property has value 1, which exceeds"),
+    (VIRTIO_MEM + "dynamic-memslots=on", "'dynamic-memslots' is not there"),
+    (VIRTIO_MEM + "id=a -device virtio-mem-pci,memdev=m", "can't use already busy memdev: m"),
+    (VIRTIO_MEM + "id=a -object memory-backend-ram,id=n,size=64M -device "
+     "virtio-mem-pci,memdev=n,memaddr=4G", "address range conflicts with memory device id='a'"),
+    (VIRTIO_MEM + "id=a -object memory-backend-ram,id=n,size=960M -device "
+     "virtio-mem-pci,memdev=n", "not enough space, currently 0x4000000 in use of total"),
+    ("-kernel {guest} -m 64,maxmem=1G -object memory-backend-memfd,id=m,size=64M,prealloc=on "
+     "-device virtio-mem-pci,memdev=m", "a memdev with preallocation enabled: m"),
+    ("-kernel {guest} -m 64,maxmem=1G -object memory-backend-ram,id=m,size=64M,private=on "
+     "-device virtio-mem-pci,memdev=m", "which is for protected VMs: m"),
+    ("-kernel {guest} -M q35,kvm-type=sw-protected-vm -m 64,maxmem=1G -accel soft "
+     "-object memory-backend-ram,id=m,size=64M -device virtio-mem-pci,memdev=m",
+     "a memdev that can't be private: m"),
+    ("-kernel {guest} -M q35,kvm-type=sw-protected-vm -m 64,maxmem=1G -accel soft "
+     "-object memory-backend-ram,id=m,size=64M,private=on "
+     "-device virtio-mem-pci,memdev=m,unplugged-inaccessible=off", "must not be set to 'off'"),
     ("-kernel {guest} -drive file={}/missing,format=raw,if=virtio", "Could not open '{}/missing'"),
     ("-kernel {guest} -drive file={}/text,format=raw,if=virtio", "is not a multiple of 512"),
     ("-kernel {guest} -drive file={}/directory,format=raw,if=virtio", "Could not open"),

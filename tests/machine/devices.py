@@ -26,11 +26,13 @@ MIB = 1 << 20
 class Guest(Vm):
     """A shell on the console of a guest with devices."""
 
+    APPEND = ""
+
     def __init__(self, setting, *arguments, memory=("-m", "256M")):
         super().__init__(setting.binary, [
             "-accel", "soft", *memory, "-kernel", os.path.join(setting.files, "vmlinuz"),
             "-initrd", os.path.join(setting.files, "initrd.gz"),
-            "-append", "console=ttyS0 panic=-1", *arguments])
+            "-append", f"console=ttyS0 panic=-1 {self.APPEND}", *arguments])
         self.commands = 0
 
     def prompt(self):
@@ -199,7 +201,87 @@ def private(setting, folder):
                f"no trace: {vm.errors()}")
 
 
-CASES = {"disk": disk, "hotplug": hotplug, "private": private, "serial": serial}
+class MemoryGuest(Guest):
+    """A guest whose memory grows and shrinks; hot-added memory is onlined as movable."""
+
+    APPEND = "memhp_default_state=online_movable"
+
+    def memory(self, device="vm0"):
+        return next(d["data"] for d in self.qmp.command("query-memory-devices")
+                    if d["data"].get("id") == device)
+
+    def request(self, size, device="vm0"):
+        """Ask for it and wait until the guest has plugged exactly that."""
+        self.qmp.command("qom-set", path=f"/machine/peripheral/{device}",
+                         property="requested-size", value=size)
+        deadline = time.monotonic() + TIMEOUT
+        while self.memory(device)["size"] != size:
+            if time.monotonic() > deadline:
+                raise VmError(f"{device} has {self.memory(device)}, not {size}")
+            self.pump(0.2)
+
+    def total(self):
+        """MiB that the guest's kernel has."""
+        return int(self.run("free -m").split()[7])
+
+    def size_events(self):
+        self.qmp.command("query-status")
+        return [e["data"]["size"] for e in self.qmp.events
+                if e["event"] == "MEMORY_DEVICE_SIZE_CHANGE"]
+
+
+def memory(setting, folder):
+    """256 MiB to 1 GiB and back by virtio-mem, with the kernel's own driver; then hot-plug."""
+    del folder
+    with MemoryGuest(setting, "-object", "memory-backend-ram,id=m0,size=768M",
+                     "-device", "virtio-mem-pci,id=vm0,memdev=m0",
+                     memory=("-m", "256M,maxmem=2G")) as vm:
+        qmp = vm.qmp
+        vm.prompt()
+        vm.run("modules")
+        small = vm.total()
+        vm.request(768 * MIB)
+        expect(vm.total() > small + 700, f"the guest has {vm.total()} MiB")
+        # Fill what is new, so that it is memory.
+        vm.run("mkdir -p /big && mount -t tmpfs -o size=700m none /big && "
+               "dd if=/dev/zero of=/big/zeroes bs=1M count=64 && "
+               "seq 1 20000 > /big/numbers && seq 1 20000 | cmp - /big/numbers")
+        expect("plugged memory: 805306368" in qmp.hmp("info memory_size_summary"), "summary")
+        expect("  requested-size: 805306368\n" in qmp.hmp("info memory-devices"), "HMP")
+        reply = qmp.execute("device_del", id="vm0")
+        expect("still plugged" in reply.get("error", {}).get("desc", ""), f"device_del: {reply}")
+        for value in (1, 768 * MIB + 2 * MIB, "x", -1):
+            reply = qmp.execute("qom-set", path="vm0", property="requested-size", value=value)
+            expect("error" in reply, f"requested-size {value}: {reply}")
+        vm.run("umount /big")
+        vm.request(0)
+        expect(vm.total() == small, f"the guest has {vm.total()} MiB, had {small}")
+        # One event a second, the last one says how it is.
+        vm.run("sleep 2")
+        sizes = vm.size_events()
+        expect(sizes[-1] == 0 and len(sizes) < 30, f"events: {sizes}")
+        qmp.command("device_del", id="vm0")
+        vm.event("DEVICE_DELETED", "vm0")
+        qmp.command("object-del", id="m0")
+        expect(qmp.command("query-memory-devices") == [], "still there")
+
+        # Another one comes while the guest runs, plugged at once; a reset takes it all back.
+        qmp.command("object-add", **{"qom-type": "memory-backend-memfd", "id": "m1",
+                                     "size": 512 * MIB})
+        qmp.command("device_add", driver="virtio-mem-pci", id="vm1", memdev="m1", prealloc=True,
+                    **{"block-size": 4 * MIB, "requested-size": 256 * MIB})
+        vm.request(256 * MIB, "vm1")
+        expect(vm.total() > small + 200, f"the guest has {vm.total()} MiB")
+        qmp.command("stop")
+        qmp.command("system_reset")
+        state = vm.memory("vm1")
+        expect(state["size"] == 0 and state["requested-size"] == 256 * MIB, f"reset: {state}")
+        qmp.command("quit")
+        expect(vm.wait_end(TIMEOUT) == 0, vm.errors())
+
+
+CASES = {"disk": disk, "hotplug": hotplug, "memory": memory, "private": private,
+         "serial": serial}
 
 
 def main():

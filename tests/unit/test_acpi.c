@@ -19,7 +19,10 @@
 
 static GByteArray *build(unsigned cpus, unsigned serials)
 {
-    const struct acpi_board board = { .cpus = cpus, .serials = serials, .ecam = LAYOUT_ECAM };
+    const struct acpi_board board = {
+        .cpus = cpus, .serials = serials, .ecam = LAYOUT_ECAM, .ram_size = 6 * GIB,
+        .device_memory = 9 * GIB, .device_memory_size = 2 * GIB,
+    };
 
     return acpi_build(&board, BASE);
 }
@@ -129,6 +132,38 @@ static void test_mcfg_is_the_ecam_window(void **state)
     assert_int_equal(mcfg[55], 255);
 }
 
+/* All RAM, then the place for memory devices, which may be empty; every CPU. */
+static void test_srat_is_all_memory(void **state)
+{
+    static const uint64_t memory[][3] = {
+        { 0, LAYOUT_BASE_RAM_END, 1 },
+        { LAYOUT_HIGH_MEMORY, LAYOUT_LOW_RAM_SPLIT - LAYOUT_HIGH_MEMORY, 1 },
+        { LAYOUT_HIGH_RAM, 6 * GIB - LAYOUT_LOW_RAM_SPLIT, 1 },
+        { 9 * GIB, 2 * GIB, 3 },
+    };
+    g_autoptr(GByteArray) tables = build(3, 1);
+    const uint8_t *srat = find(tables, "SRAT"), *end = srat + load(srat + 4, 4);
+    unsigned cpus = 0, ranges = 0;
+
+    for (const uint8_t *entry = srat + 48; entry < end; entry += entry[1]) {
+        assert_true(entry[1] >= 2);
+        if (entry[0] == 0) {
+            assert_int_equal(entry[3], cpus++);
+            assert_int_equal(load(entry + 4, 4), 1);
+            continue;
+        }
+        assert_int_equal(entry[0], 1);
+        assert_in_range(ranges, 0, G_N_ELEMENTS(memory) - 1);
+        assert_int_equal(load(entry + 2, 4), 0);
+        assert_int_equal(load(entry + 8, 8), memory[ranges][0]);
+        assert_int_equal(load(entry + 16, 8), memory[ranges][1]);
+        assert_int_equal(load(entry + 28, 4), memory[ranges][2]);
+        ranges++;
+    }
+    assert_int_equal(cpus, 3);
+    assert_int_equal(ranges, G_N_ELEMENTS(memory));
+}
+
 static void write_table(const char *folder, const char *name, const uint8_t *at)
 {
     g_autofree char *path = g_build_filename(folder, name, NULL);
@@ -139,8 +174,8 @@ static void write_table(const char *folder, const char *name, const uint8_t *at)
 static void remove_folder(const char *folder)
 {
     static const char *const names[] = {
-        "dsdt.dat", "facp.dat", "apic.dat", "mcfg.dat",
-        "dsdt.dsl", "facp.dsl", "apic.dsl", "mcfg.dsl", "dsdt.aml",
+        "dsdt.dat", "facp.dat", "apic.dat", "mcfg.dat", "srat.dat",
+        "dsdt.dsl", "facp.dsl", "apic.dsl", "mcfg.dsl", "srat.dsl", "dsdt.aml",
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
@@ -171,8 +206,9 @@ static void test_acpica_reads_them(void **state)
     write_table(folder, "facp.dat", fadt);
     write_table(folder, "apic.dat", find(tables, "APIC"));
     write_table(folder, "mcfg.dat", find(tables, "MCFG"));
+    write_table(folder, "srat.dat", find(tables, "SRAT"));
     command = g_strdup_printf("/bin/sh -c 'cd %s && iasl -d dsdt.dat facp.dat apic.dat mcfg.dat "
-                              "2>&1 && iasl -oe dsdt.dsl 2>&1'", folder);
+                              "srat.dat 2>&1 && iasl -oe dsdt.dsl 2>&1'", folder);
     assert_true(g_spawn_command_line_sync(command, &out, NULL, &status, NULL));
     dsl = g_build_filename(folder, "dsdt.dsl", NULL);
     g_file_get_contents(dsl, &source, NULL, NULL);
@@ -191,6 +227,7 @@ int main(void)
         cmocka_unit_test(test_fadt_leads_to_dsdt_and_facs),
         cmocka_unit_test(test_madt_has_every_cpu),
         cmocka_unit_test(test_mcfg_is_the_ecam_window),
+        cmocka_unit_test(test_srat_is_all_memory),
         cmocka_unit_test(test_acpica_reads_them),
     };
 

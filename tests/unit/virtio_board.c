@@ -2,7 +2,7 @@
 /* See virtio_board.h. */
 #include "virtio_board.h"
 
-#include "virtio_devices.h"
+#include "virtio_serial.h"
 
 #include <errno.h>
 #include <linux/virtio_pci.h>
@@ -73,6 +73,12 @@ static void nothing(void *opaque)
 {
 }
 
+/* All that do with so little memory. */
+static const struct device_type *const types[] = {
+    &virtio_blk_type, &virtio_rng_type, &virtio_serial_type, &virtconsole_type,
+    &virtserialport_type,
+};
+
 struct virtio_board *virtio_board_new(void)
 {
     struct virtio_board *board = g_new0(struct virtio_board, 1);
@@ -80,7 +86,8 @@ struct virtio_board *virtio_board_new(void)
     struct pci_wires wires = { .msi = message, .opaque = board };
     struct device_host host = { .mem = (struct memory *)board };
 
-    virtio_register_devices();
+    for (size_t i = 0; i < G_N_ELEMENTS(types); i++)
+        device_type_register(types[i]);
     host.bus = board->bus = bus_new();
     host.pci = board->pci = pci_bus_new(board->bus, ECAM, &power);
     pci_bus_wire(board->pci, &wires);
