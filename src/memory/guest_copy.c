@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Copying into private memory where the host can't: by the guest's own first
- * processor, before the guest runs.
+ * Copying into and out of private memory where the host can't: by the guest's own
+ * first processor, before the guest runs or while it is stopped.
  *
  * Two temporary slots above all RAM: one with a few instructions and their page
- * tables, one in which the host memory to copy from is seen.  vCPU 0 is put into
+ * tables, one in which the host's side of the copy is seen.  vCPU 0 is put into
  * 64-bit mode there, copies, says so with an OUT, and gets its registers back.
  * That works on every KVM, needs nothing of the guest, and no exit but the OUT
  * (some processors can't say for a private page which instruction exited).
+ * Between two instructions of a guest there may be more than registers: an
+ * exception or interrupt on its way, HLT, breakpoints.  They are put aside too.
  *
  * 64-bit mode's structures: Intel SDM vol. 3A, 3.4.5 and 4.5.
  */
@@ -19,14 +21,14 @@
 #include <sys/mman.h>
 
 /* Pages of the stub's slot. */
-enum { PAGE_CODE, PAGE_PML4, PAGE_PDPT, PAGE_PD_CODE, PAGE_PD_FROM, PAGE_PD_TO, STUB_PAGES };
+enum { PAGE_CODE, PAGE_PML4, PAGE_PDPT, PAGE_PD_CODE, PAGE_PD_HOST, PAGE_PD_GUEST, STUB_PAGES };
 
 enum { LARGE_PAGE = 2 << 20, DONE_PORT = 0xf4 };
 
 /* One page directory maps 1 GiB: a piece, and where it begins in its first large page. */
 #define PIECE_MAX (GIB / 2)
-#define FROM_GVA (1 * GIB)
-#define TO_GVA (2 * GIB)
+#define HOST_GVA (1 * GIB)
+#define GUEST_GVA (2 * GIB)
 
 static const uint8_t stub_code[] = {
     0x0f, 0x22, 0xd8,           /* mov %rax, %cr3: forget the last piece's translations */
@@ -115,19 +117,20 @@ static int run_until_done(struct stub *stub)
     return ret == -EINTR ? 0 : -EIO;
 }
 
-static int copy_piece(struct stub *stub, char *from, uint64_t gpa, uint64_t size)
+static int copy_piece(struct stub *stub, char *host, uint64_t gpa, uint64_t size, bool to_host)
 {
+    uint64_t guest = GUEST_GVA + (gpa & (LARGE_PAGE - 1));
     struct kvm_regs regs = {
-        .rax = stub_page_gpa(stub, PAGE_PML4), .rcx = size / 8, .rsi = FROM_GVA,
-        .rdi = TO_GVA + (gpa & (LARGE_PAGE - 1)), .rip = 0, .rflags = 2,
+        .rax = stub_page_gpa(stub, PAGE_PML4), .rcx = size / 8, .rip = 0, .rflags = 2,
+        .rsi = to_host ? guest : HOST_GVA, .rdi = to_host ? HOST_GVA : guest,
     };
     int ret;
 
-    map_large_pages(stub->pages[PAGE_PD_FROM], stub->window.gpa, size);
-    map_large_pages(stub->pages[PAGE_PD_TO], gpa, size);
+    map_large_pages(stub->pages[PAGE_PD_HOST], stub->window.gpa, size);
+    map_large_pages(stub->pages[PAGE_PD_GUEST], gpa, size);
     stub->what = "a temporary memory slot";
-    stub->window.hva = (uint64_t)(uintptr_t)from;
-    stub->window.size = size;
+    stub->window.hva = (uint64_t)(uintptr_t)host;
+    stub->window.size = (size + GUEST_PAGE_SIZE - 1) & ~(uint64_t)(GUEST_PAGE_SIZE - 1);
     ret = kvm_vm_set_slot(stub->mem->vm, &stub->window);
     if (ret)
         return ret;
@@ -150,8 +153,8 @@ static int copy_all(struct stub *stub, const GArray *copies)
         const struct guest_copy *copy = &g_array_index(copies, struct guest_copy, i);
 
         for (uint64_t done = 0; done < copy->size && !ret; done += PIECE_MAX)
-            ret = copy_piece(stub, (char *)copy->from + done, copy->gpa + done,
-                             MIN(copy->size - done, PIECE_MAX));
+            ret = copy_piece(stub, (char *)copy->host + done, copy->gpa + done,
+                             MIN(copy->size - done, PIECE_MAX), copy->to_host);
     }
     return ret;
 }
@@ -185,25 +188,85 @@ static int place_slots(struct stub *stub)
     return kvm_vm_set_slot(stub->mem->vm, &stub->code);
 }
 
-static int run_with_slots(struct stub *stub, const GArray *copies)
-{
+/* --- What vCPU 0 was about to do --- */
+
+struct interrupted {
     struct kvm_sregs sregs;
     struct kvm_regs regs;
+    struct kvm_debugregs debugregs;
+    struct kvm_vcpu_events events;
+    struct kvm_mp_state mp_state;
+    bool has_debugregs, has_events, has_mp_state;
+};
+
+static int save_vcpu(struct kvm_vcpu *vcpu, struct interrupted *was)
+{
+    int ret = kvm_vcpu_ioctl(vcpu, KVM_GET_SREGS, &was->sregs);
+
+    if (!ret)
+        ret = kvm_vcpu_ioctl(vcpu, KVM_GET_REGS, &was->regs);
+    /* Not every KVM has these, nor with every interrupt controller. */
+    was->has_debugregs = kvm_vcpu_ioctl(vcpu, KVM_GET_DEBUGREGS, &was->debugregs) == 0;
+    was->has_events = kvm_vcpu_ioctl(vcpu, KVM_GET_VCPU_EVENTS, &was->events) == 0;
+    was->has_mp_state = kvm_vcpu_ioctl(vcpu, KVM_GET_MP_STATE, &was->mp_state) == 0;
+    /* There, other memory may be in the way of ours. */
+    if (!ret && was->has_events && was->events.smi.smm)
+        ret = -EBUSY;
+    return ret;
+}
+
+/* Nothing on its way, NMIs held back, no breakpoints, not halted. */
+static int quiet_vcpu(struct kvm_vcpu *vcpu, const struct interrupted *was)
+{
+    struct kvm_vcpu_events events = {
+        .nmi.masked = 1, .flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW,
+    };
+    struct kvm_debugregs debugregs = { .dr6 = 0xffff0ff0, .dr7 = 0x400 };
+    struct kvm_mp_state mp_state = { .mp_state = KVM_MP_STATE_RUNNABLE };
+    int ret = 0;
+
+    if (was->has_events)
+        ret = kvm_vcpu_ioctl(vcpu, KVM_SET_VCPU_EVENTS, &events);
+    if (!ret && was->has_debugregs)
+        ret = kvm_vcpu_ioctl(vcpu, KVM_SET_DEBUGREGS, &debugregs);
+    if (!ret && was->has_mp_state)
+        ret = kvm_vcpu_ioctl(vcpu, KVM_SET_MP_STATE, &mp_state);
+    return ret;
+}
+
+static int restore_vcpu(struct kvm_vcpu *vcpu, struct interrupted *was)
+{
+    int ret = kvm_vcpu_ioctl(vcpu, KVM_SET_SREGS, &was->sregs);
+
+    if (!ret)
+        ret = kvm_vcpu_ioctl(vcpu, KVM_SET_REGS, &was->regs);
+    if (!ret && was->has_debugregs)
+        ret = kvm_vcpu_ioctl(vcpu, KVM_SET_DEBUGREGS, &was->debugregs);
+    if (!ret && was->has_mp_state)
+        ret = kvm_vcpu_ioctl(vcpu, KVM_SET_MP_STATE, &was->mp_state);
+    was->events.flags |= KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW;
+    if (!ret && was->has_events)
+        ret = kvm_vcpu_ioctl(vcpu, KVM_SET_VCPU_EVENTS, &was->events);
+    return ret;
+}
+
+static int run_with_slots(struct stub *stub, const GArray *copies)
+{
+    struct interrupted was;
     int restored, ret;
 
     stub->what = "the vCPU's registers";
-    ret = kvm_vcpu_ioctl(stub->vcpu, KVM_GET_SREGS, &sregs);
-    if (!ret)
-        ret = kvm_vcpu_ioctl(stub->vcpu, KVM_GET_REGS, &regs);
+    ret = save_vcpu(stub->vcpu, &was);
     if (ret)
         return ret;
-    stub->sregs = sregs;
+    stub->sregs = was.sregs;
+    memset(stub->sregs.interrupt_bitmap, 0, sizeof(stub->sregs.interrupt_bitmap));
     set_stub_sregs(stub);
     write_stub(stub);
-    ret = copy_all(stub, copies);
-    restored = kvm_vcpu_ioctl(stub->vcpu, KVM_SET_SREGS, &sregs);
-    if (!restored)
-        restored = kvm_vcpu_ioctl(stub->vcpu, KVM_SET_REGS, &regs);
+    ret = quiet_vcpu(stub->vcpu, &was);
+    if (!ret)
+        ret = copy_all(stub, copies);
+    restored = restore_vcpu(stub->vcpu, &was);
     if (!ret && restored)
         stub->what = "the vCPU's registers";
     return ret ? ret : restored;

@@ -14,6 +14,7 @@ const char *conversion_cause_name(enum conversion_cause cause)
         [CONVERSION_HOST] = "host", [CONVERSION_MEMORY_FAULT] = "memory-fault",
         [CONVERSION_HYPERCALL] = "hypercall", [CONVERSION_LAUNCH] = "launch",
         [CONVERSION_RESET] = "reset", [CONVERSION_UNPLUG] = "unplug",
+        [CONVERSION_DEBUG] = "debug",
     };
 
     return names[cause];

@@ -25,9 +25,9 @@ static void append_page(GArray *copies, char *host, uint64_t gpa)
 {
     struct guest_copy *last = copies->len ? &g_array_index(copies, struct guest_copy,
                                                            copies->len - 1) : NULL;
-    struct guest_copy copy = { .from = host, .gpa = gpa, .size = GUEST_PAGE_SIZE };
+    struct guest_copy copy = { .host = host, .gpa = gpa, .size = GUEST_PAGE_SIZE };
 
-    if (last && gpa >= last->gpa && host == (char *)last->from + (gpa - last->gpa) &&
+    if (last && gpa >= last->gpa && host == (char *)last->host + (gpa - last->gpa) &&
         gpa - (last->gpa + last->size) <= MAX_HOLE * GUEST_PAGE_SIZE)
         last->size = gpa - last->gpa + GUEST_PAGE_SIZE;
     else

@@ -227,7 +227,7 @@ bool memory_unmap(struct memory *mem, uint64_t gpa, uint64_t size, GError **erro
  * Guest and device may touch the same bytes at the same time, as on a board:
  * word by word and relaxed, so that this is no data race to the compiler.
  */
-static void copy_words(void *to, const void *from, size_t size)
+void memory_copy_words(void *to, const void *from, size_t size)
 {
     char *t = to;
     const char *f = from;
@@ -293,7 +293,7 @@ static bool access_memory(struct memory *mem, uint64_t gpa, void *buf, uint64_t 
 
         if (!n)
             break;
-        copy_words(write ? host : at, write ? at : host, n);
+        memory_copy_words(write ? host : at, write ? at : host, n);
         at += n;
         gpa += n;
         size -= n;

@@ -140,6 +140,7 @@ enum conversion_cause {
     CONVERSION_MEMORY_FAULT,    /* the guest touched a page in the other state */
     CONVERSION_HYPERCALL,       /* KVM_HC_MAP_GPA_RANGE */
     CONVERSION_LAUNCH, CONVERSION_RESET, CONVERSION_UNPLUG,
+    CONVERSION_DEBUG,           /* there and back, for a debugger (debug_memory.h) */
 };
 
 struct conversion_origin {

@@ -121,6 +121,9 @@ int memory_free_slot(struct memory *mem, uint32_t first);
 int mapping_set_slot(struct memory *mem, const struct mapping *map);
 int mapping_delete_slot(struct memory *mem, const struct mapping *map);
 
+/* Word by word and relaxed: the other side may be at work on the same bytes. */
+void memory_copy_words(void *to, const void *from, size_t size);
+
 void ram_block_free(struct ram_block *block);
 /* ram_block_mark_loaded(), and how it fares: false: out of range or of memory. */
 bool ram_block_mark_loaded_locked(struct ram_block *block, uint64_t offset, uint64_t size);
@@ -177,10 +180,11 @@ void mapping_discard(const struct mapping *map);
 void listeners_leave(struct memory *mem);
 int listeners_return(struct memory *mem);
 
-/* What the guest copies for itself in memory_launch(). */
+/* What the guest copies for itself: in memory_launch(), and for a debugger. */
 struct guest_copy {
-    void *from;                 /* host memory, page aligned */
-    uint64_t gpa, size;         /* whole pages */
+    void *host;                 /* page aligned, whole pages */
+    uint64_t gpa, size;         /* multiples of 8 */
+    bool to_host;               /* out of the guest's memory */
 };
 /* 0; -errno, with *ret_what (static) a few words about what failed. */
 int guest_copy_run(struct memory *mem, struct kvm_vcpu *vcpu, GArray *copies,

@@ -17,7 +17,8 @@
 enum { DEFAULT_LIMIT = 64, DEFAULT_INTERVAL_MS = 1000, MIN_INTERVAL_MS = 100 };
 
 static const struct schema_type type_cause = SCHEMA_ENUM_OF(
-    "host", "memory-fault", "hypercall", "launch", "reset", "unplug");
+    "host", "memory-fault", "hypercall", "launch", "reset", "unplug",
+    "debug");
 static const struct schema_type type_state = SCHEMA_ENUM_OF("private", "shared");
 const struct schema_type type_conversion = SCHEMA_OBJECT_OF(
     { "serial", &schema_int }, { "time-us", &schema_int }, { "duration-ns", &schema_int },
