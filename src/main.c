@@ -7,6 +7,7 @@
 #include "accel.h"
 #include "chardev.h"
 #include "config.h"
+#include "debug_object.h"
 #include "disk.h"
 #include "error.h"
 #include "machine.h"
@@ -203,6 +204,15 @@ static void end_by_key(void *opaque)
     machine_end(opaque, "host-ui");
 }
 
+/* Not by accident: whoever starts a VM that can be looked into is told. */
+static void say_debugging(const struct debug *dbg)
+{
+    g_autofree char *notice = debug_notice(dbg);
+
+    if (notice)
+        fprintf(stderr, "cloister: %s\n", notice);
+}
+
 static bool run_machine(const struct machine_config *cfg, GError **error)
 {
     g_autofree char *reason = NULL;
@@ -215,6 +225,7 @@ static bool run_machine(const struct machine_config *cfg, GError **error)
         signals_watch(end_by_signal, m);
         /* Only now: what fails before says one line, its own. */
         fprintf(stderr, "cloister: %s\n", reason);
+        say_debugging(machine_monitor_vm(m)->debug);
         chardev_set_quit(end_by_key, m);
         ok = daemonize_ready(error) && machine_run(m, error);
     }
@@ -264,6 +275,7 @@ int main(int argc, char **argv)
 
     memory_register_backends();
     memory_register_vfio_container();
+    debug_register_objects();
     virtio_register_devices();
     config_init(&cfg);
     if (!run(argc, argv, &cfg, &status, &error)) {

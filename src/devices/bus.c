@@ -175,3 +175,14 @@ void bus_mmio(struct bus *bus, uint64_t gpa, void *data, unsigned size, bool wri
 {
     access_space(bus->mmio, gpa, data, size, write);
 }
+
+uint64_t bus_mmio_look(struct bus *bus, uint64_t gpa, uint64_t size, bool *ret_claimed)
+{
+    guint at = lower_bound(bus->mmio, gpa);
+    const struct region *r = &g_array_index(bus->mmio, struct region, at);
+
+    *ret_claimed = at < bus->mmio->len && r->start <= gpa;
+    if (*ret_claimed)
+        return MIN(size, r->size - (gpa - r->start));
+    return at < bus->mmio->len ? MIN(size, r->start - gpa) : size;
+}

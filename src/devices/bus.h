@@ -47,6 +47,8 @@ void bus_remove(struct bus *bus, void *opaque);
  */
 void bus_pio(struct bus *bus, uint16_t port, void *data, unsigned size, bool write);
 void bus_mmio(struct bus *bus, uint64_t gpa, void *data, unsigned size, bool write);
+/* Bytes from gpa on, at most size, that one device claims, or else that nobody does. */
+uint64_t bus_mmio_look(struct bus *bus, uint64_t gpa, uint64_t size, bool *ret_claimed);
 
 /* An interrupt line that a device drives; set by whoever wires the board. */
 struct irq {

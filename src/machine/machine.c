@@ -49,11 +49,6 @@ static bool check_references(const struct machine_config *cfg, GError **error)
                   "there yet: kvm-type=sw-protected-vm", m->confidential_guest_support);
         return false;
     }
-    if (m->debug) {
-        error_set(error, "-machine: debug=%s: no debug objects are there yet: leave it out",
-                  m->debug);
-        return false;
-    }
     if (!cfg->kernel && !cfg->stopped) {
         error_set(error, "-kernel: there is nothing to boot: -kernel FILE");
         return false;
@@ -260,6 +255,45 @@ static bool make_board(struct machine *m, GError **error)
     return true;
 }
 
+/* --- Debug access --- */
+
+static bool debug_running(void *opaque)
+{
+    return ((struct machine *)opaque)->state == STATE_RUNNING;
+}
+
+static uint64_t debug_mmio_look(void *opaque, uint64_t gpa, uint64_t size, bool *ret_claimed)
+{
+    struct bus *bus = q35_bus(((struct machine *)opaque)->board);
+
+    bus_lock(bus);
+    size = bus_mmio_look(bus, gpa, size, ret_claimed);
+    bus_unlock(bus);
+    return size;
+}
+
+static void debug_mmio(void *opaque, uint64_t gpa, void *data, unsigned size, bool write)
+{
+    struct bus *bus = q35_bus(((struct machine *)opaque)->board);
+
+    bus_lock(bus);
+    bus_mmio(bus, gpa, data, size, write);
+    bus_unlock(bus);
+}
+
+static bool make_debug(struct machine *m, GError **error)
+{
+    const struct debug_machine machine = {
+        .opaque = m, .memory = m->mem, .cpu_count = machine_cpu_count, .cpu = machine_cpu,
+        .running = debug_running, .mmio_look = debug_mmio_look, .mmio = debug_mmio,
+    };
+
+    m->debug = debug_new(&machine, m->cfg->machine.debug, error);
+    if (!m->debug)
+        g_prefix_error(error, "-machine: ");
+    return m->debug != NULL;
+}
+
 bool machine_load(struct machine *m, GError **error)
 {
     struct acpi_board board = {
@@ -307,7 +341,7 @@ static bool make(struct machine *m, const struct kvm_driver *driver, const struc
         return false;
     }
     return make_memory(m, error) && make_cpus(m, error) && make_board(m, error) &&
-           machine_load(m, error);
+           make_debug(m, error) && machine_load(m, error);
 }
 
 struct machine *machine_new(const struct machine_config *cfg, const struct kvm_driver *driver,
@@ -335,6 +369,7 @@ void machine_free(struct machine *m)
         kvm_vcpu_free(m->cpus[i].vcpu);
         vcpu_state_free(m->cpus[i].power_on);
     }
+    debug_free(m->debug);
     main_timer_free(m->request_timer);
     q35_free(m->board);
     irqchip_state_free(m->irqchip_power_on);

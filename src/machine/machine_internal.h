@@ -4,6 +4,7 @@
 #define MACHINE_INTERNAL_H
 
 #include "boot.h"
+#include "debug.h"
 #include "machine.h"
 #include "power_on.h"
 #include "q35.h"
@@ -42,6 +43,7 @@ struct machine {
     struct boot *boot;          /* NULL: nothing to boot */
     struct q35 *board;
     struct devices *devices;    /* the board's */
+    struct debug *debug;
     struct irqchip_state *irqchip_power_on;
     struct machine_cpu cpus[MACHINE_MAX_CPUS];
     unsigned nr_cpus;
@@ -56,6 +58,8 @@ struct machine {
 bool machine_load(struct machine *m, GError **error);
 
 /* run_state.c */
+unsigned machine_cpu_count(void *opaque);
+struct kvm_vcpu *machine_cpu(void *opaque, unsigned index);     /* NULL: none */
 void run_state_init(struct machine *m);
 void run_state_park_all(struct machine *m);
 bool run_state_start(struct machine *m, GError **error);

@@ -218,12 +218,12 @@ static void vm_quit(void *opaque)
     machine_end(opaque, "host-qmp-quit");
 }
 
-static unsigned vm_cpu_count(void *opaque)
+unsigned machine_cpu_count(void *opaque)
 {
     return ((struct machine *)opaque)->nr_cpus;
 }
 
-static struct kvm_vcpu *vm_cpu(void *opaque, unsigned index)
+struct kvm_vcpu *machine_cpu(void *opaque, unsigned index)
 {
     struct machine *m = opaque;
 
@@ -237,7 +237,7 @@ void run_state_init(struct machine *m)
     m->monitor_vm = (struct monitor_vm){
         .opaque = m, .memory = m->mem, .kvm = m->vm, .status = vm_status, .stop = vm_stop,
         .cont = vm_cont, .reset = vm_reset, .powerdown = vm_powerdown, .quit = vm_quit,
-        .cpu_count = vm_cpu_count, .cpu = vm_cpu, .name = m->cfg->name, .uuid = m->cfg->uuid,
-        .devices = m->devices,
+        .cpu_count = machine_cpu_count, .cpu = machine_cpu, .name = m->cfg->name, .uuid = m->cfg->uuid,
+        .devices = m->devices, .debug = m->debug,
     };
 }

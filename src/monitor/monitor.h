@@ -19,6 +19,7 @@
  * to it.  Called on the main thread without locks.  Commands that change the
  * run state emit their events through monitor_event() before they return.
  */
+struct debug;                   /* debug.h */
 struct devices;                 /* device.h */
 
 struct monitor_vm {
@@ -26,6 +27,7 @@ struct monitor_vm {
     struct memory *memory;
     struct kvm_vm *kvm;
     struct devices *devices;
+    struct debug *debug;
     const char *(*status)(void *opaque);        /* QEMU's RunState: "running", "paused", ... */
     void (*stop)(void *opaque);
     bool (*cont)(void *opaque, GError **error);

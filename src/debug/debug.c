@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Access by physical and virtual address, piece by piece: a piece is in one state
+ * and of one block, device or page.
+ */
+#include "debug_object.h"
+
+#include "debug_memory.h"
+#include "error.h"
+#include "page_walk.h"
+#include "range.h"
+
+#include <inttypes.h>
+
+enum {
+    PIECE_MAX = 1 << 20,        /* copied under the memory lock, or converted, in one go */
+    MMIO_MAX = 8,
+    STATE_TRIES = 3,            /* the guest may change a page's state while we look */
+};
+
+struct debug {
+    struct debug_machine machine;
+    struct debug_object *object;        /* NULL: none */
+};
+
+struct debug *debug_new(const struct debug_machine *machine, const char *object_id,
+                        GError **error)
+{
+    struct debug_object *object = NULL;
+    struct debug *dbg;
+
+    if (object_id) {
+        object = debug_object_find(object_id, error);
+        if (!object)
+            return NULL;
+        if (!object->kind->fits(memory_vm(machine->memory))) {
+            error_set(error, "debug=%s: a %s is for %s: leave it out, other memory needs none",
+                      object_id, object->obj.type->name, object->kind->vms);
+            return NULL;
+        }
+        object->obj.users++;
+    }
+    dbg = g_new0(struct debug, 1);
+    dbg->machine = *machine;
+    dbg->object = object;
+    return dbg;
+}
+
+void debug_free(struct debug *dbg)
+{
+    if (!dbg)
+        return;
+    if (dbg->object)
+        dbg->object->obj.users--;
+    g_free(dbg);
+}
+
+const struct debug_machine *debug_machine(const struct debug *dbg)
+{
+    return &dbg->machine;
+}
+
+struct debug_object *debug_get_object(const struct debug *dbg)
+{
+    return dbg->object;
+}
+
+char *debug_notice(const struct debug *dbg)
+{
+    struct debug_policy policy = { 0 };
+
+    if (dbg->object)
+        dbg->object->kind->policy(dbg->object, &policy);
+    if (!policy.read && !policy.write)
+        return NULL;
+    return g_strdup_printf("debugging of private memory is allowed by '%s': %s (%s)",
+                           dbg->object->obj.id,
+                           policy.write ? "it can be read and changed" : "it can be read",
+                           policy.text);
+}
+
+/* --- vCPUs --- */
+
+bool debug_registers(struct debug *dbg, unsigned cpu, struct debug_registers *ret, GError **error)
+{
+    struct kvm_vcpu *vcpu = dbg->machine.cpu(dbg->machine.opaque, cpu);
+    struct kvm_mp_state mp = { .mp_state = KVM_MP_STATE_RUNNABLE };
+    int err;
+
+    if (cpu >= dbg->machine.cpu_count(dbg->machine.opaque)) {
+        error_set(error, "CPU#%u not available", cpu);
+        return false;
+    }
+    kvm_vcpu_hold(vcpu);
+    err = kvm_vcpu_ioctl(vcpu, KVM_GET_REGS, &ret->regs);
+    if (err >= 0)
+        err = kvm_vcpu_ioctl(vcpu, KVM_GET_SREGS, &ret->sregs);
+    /* Without an interrupt controller in KVM there is none; it runs then. */
+    kvm_vcpu_ioctl(vcpu, KVM_GET_MP_STATE, &mp);
+    kvm_vcpu_release(vcpu);
+    ret->halted = mp.mp_state == KVM_MP_STATE_HALTED;
+    if (err < 0)
+        error_set_errno(error, err, "CPU %u: reading registers", cpu);
+    return err >= 0;
+}
+
+/* --- One piece of physical memory --- */
+
+/* Asked before anything is touched. False with the error set (error may be NULL). */
+static bool may_access_private(struct debug *dbg, uint64_t gpa, bool write, GError **error)
+{
+    struct debug_object *obj = dbg->object;
+    const char *verb = write ? "written" : "read";
+    struct debug_policy policy;
+
+    if (!obj) {
+        error_set(error, "0x%" PRIx64 " is private memory, which can't be %s without a debug "
+                  "object: -object %s,id=d0,allow=%s -machine debug=d0", gpa, verb,
+                  sw_protected_debug_type.object.name, write ? "read-write" : "read");
+        return false;
+    }
+    obj->kind->policy(obj, &policy);
+    if (write ? !policy.write : !policy.read) {
+        error_set(error, "0x%" PRIx64 " is private memory, which may not be %s by the policy of "
+                  "'%s' (%s): %s", gpa, verb, obj->obj.id, policy.text,
+                  obj->kind->remedy(obj, write));
+        return false;
+    }
+    if (!policy.while_running && dbg->machine.running(dbg->machine.opaque)) {
+        error_set(error, "0x%" PRIx64 " is private memory, which can't be %s while the guest "
+                  "runs: stop", gpa, verb);
+        return false;
+    }
+    return true;
+}
+
+static uint64_t access_private(struct debug *dbg, uint64_t gpa, void *buf, uint64_t size,
+                               bool write, GError **error)
+{
+    if (!may_access_private(dbg, gpa, write, error))
+        return 0;
+    if (dbg->object->kind->copy(dbg->object, dbg, gpa, buf, size, write, error))
+        return size;
+    g_prefix_error(error, "private memory at 0x%" PRIx64 ": ", gpa);
+    return 0;
+}
+
+/* The largest aligned power of two: what drivers do, and what devices understand. */
+static unsigned mmio_size(uint64_t gpa, uint64_t size)
+{
+    unsigned n = MMIO_MAX;
+
+    while (n > 1 && (n > size || gpa % n))
+        n /= 2;
+    return n;
+}
+
+static uint64_t access_mmio(struct debug *dbg, uint64_t gpa, void *buf, uint64_t size, bool write,
+                            GError **error)
+{
+    const struct debug_machine *m = &dbg->machine;
+    bool claimed;
+
+    size = m->mmio_look(m->opaque, gpa, size, &claimed);
+    if (!claimed) {
+        error_set(error, "No memory is mapped at address 0x%" PRIx64, gpa);
+        return 0;
+    }
+    for (uint64_t done = 0; done < size;) {
+        unsigned n = mmio_size(gpa + done, size - done);
+
+        m->mmio(m->opaque, gpa + done, (char *)buf + done, n, write);
+        done += n;
+    }
+    return size;
+}
+
+/* Bytes done, at least one; 0 with the error set. */
+static uint64_t access_piece(struct debug *dbg, uint64_t gpa, void *buf, uint64_t size, bool write,
+                             GError **error)
+{
+    for (unsigned i = 0; i < STATE_TRIES; i++) {
+        struct memory_piece piece = memory_look(dbg->machine.memory, gpa, MIN(size, PIECE_MAX));
+        uint64_t done;
+
+        switch (piece.state) {
+        case MEMORY_NOTHING:
+            return access_mmio(dbg, gpa, buf, piece.size, write, error);
+        case MEMORY_PRIVATE:
+            return access_private(dbg, gpa, buf, piece.size, write, error);
+        case MEMORY_ABSENT:
+            error_set(error, "0x%" PRIx64 " isn't plugged in", gpa);
+            return 0;
+        case MEMORY_SHARED:
+            done = memory_copy_shared(dbg->machine.memory, gpa, buf, piece.size, write);
+            if (done)
+                return done;
+        }
+    }
+    error_set(error, "0x%" PRIx64 " changes between private and shared all the time: stop", gpa);
+    return 0;
+}
+
+static uint64_t access_physical(struct debug *dbg, uint64_t gpa, void *buf, uint64_t size,
+                                bool write, GError **error)
+{
+    uint64_t done = 0, n = 1;
+
+    while (done < size && n) {
+        n = access_piece(dbg, gpa + done, (char *)buf + done, size - done, write, error);
+        done += n;
+    }
+    return done;
+}
+
+/* --- Virtual memory --- */
+
+/* Leaves that follow one another in physical memory too are accessed together. */
+static uint64_t contiguous(struct debug *dbg, struct page_walk *walk, uint64_t gva, uint64_t size,
+                           uint64_t *ret_gpa, GError **error)
+{
+    struct page_leaf leaf;
+    uint64_t have;
+
+    if (!debug_translate(walk, gva, &leaf, error))
+        return 0;
+    *ret_gpa = leaf.gpa + (gva - leaf.gva);
+    have = leaf.size - (gva - leaf.gva);
+    size = MIN(size, PIECE_MAX);
+    while (have < size && gva + have && debug_translate(walk, gva + have, &leaf, NULL) &&
+           leaf.gpa == *ret_gpa + have)
+        have += leaf.size;
+    return MIN(have, size);
+}
+
+static uint64_t access_virtual(struct debug *dbg, struct page_walk *walk, uint64_t gva, void *buf,
+                               uint64_t size, bool write, GError **error)
+{
+    uint64_t done = 0, gpa = 0;
+
+    while (done < size) {
+        uint64_t n = contiguous(dbg, walk, gva + done, size - done, &gpa, error);
+        uint64_t did = access_physical(dbg, gpa, (char *)buf + done, n, write, error);
+
+        done += did;
+        if (!n || did < n) {
+            if (n)
+                g_prefix_error(error, "virtual address 0x%" PRIx64 ": ", gva + done);
+            break;
+        }
+    }
+    return done;
+}
+
+static uint64_t access_memory(struct debug *dbg, struct page_walk *walk, uint64_t addr, void *buf,
+                              uint64_t size, bool write, GError **error)
+{
+    uint64_t left = UINT64_MAX - addr, done;
+
+    if (size && size - 1 > left) {
+        done = access_memory(dbg, walk, addr, buf, left + 1, write, error);
+        if (done == left + 1)
+            error_set(error, "the address space ends at 0x%" PRIx64, UINT64_MAX);
+        return done;
+    }
+    return walk ? access_virtual(dbg, walk, addr, buf, size, write, error)
+                : access_physical(dbg, addr, buf, size, write, error);
+}
+
+uint64_t debug_read(struct debug *dbg, struct page_walk *walk, uint64_t addr, void *buf,
+                    uint64_t size, GError **error)
+{
+    return access_memory(dbg, walk, addr, buf, size, false, error);
+}
+
+uint64_t debug_write(struct debug *dbg, struct page_walk *walk, uint64_t addr, const void *buf,
+                     uint64_t size, GError **error)
+{
+    uint64_t done = access_memory(dbg, walk, addr, (void *)buf, size, true, error);
+
+    if (walk)
+        page_walk_forget(walk);
+    return done;
+}
+
+uint64_t debug_probe(struct debug *dbg, uint64_t gpa, uint64_t size, bool *ret_ok)
+{
+    const struct debug_machine *m = &dbg->machine;
+    struct memory_piece piece = memory_look(m->memory, gpa, size);
+
+    *ret_ok = piece.state == MEMORY_SHARED;
+    if (piece.state == MEMORY_PRIVATE)
+        *ret_ok = may_access_private(dbg, gpa, false, NULL);
+    else if (piece.state == MEMORY_NOTHING)
+        return m->mmio_look(m->opaque, gpa, piece.size, ret_ok);
+    return piece.size;
+}
