@@ -6,7 +6,7 @@ set -eu
 
 packages="gcc libc6-dev make meson ninja-build pkg-config python3
 	libglib2.0-dev libjson-c-dev libssl-dev libcmocka-dev
-	busybox-static cpio xz-utils"
+	libcapstone-dev busybox-static cpio xz-utils"
 # `make clang`, `make fuzz`, `make bench`, `make vmms` and the sanitizers want these as well.
 case "${1:-}" in
 clang | fuzz) packages="$packages clang llvm libclang-rt-14-dev" ;;

@@ -8,7 +8,8 @@
 
 const struct command *const command_tables[] = {
     commands_monitor, commands_machine, commands_cpu, commands_attributes, commands_conversions, commands_memory,
-    commands_memory_device, commands_object, commands_device, NULL,
+    commands_memory_device, commands_object, commands_device, commands_debug,
+    commands_debug_memory, NULL,
 };
 
 /* --- Lookup --- */

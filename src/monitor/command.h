@@ -33,7 +33,8 @@ struct command {
 extern const struct command *const command_tables[];
 extern const struct command commands_monitor[], commands_machine[], commands_cpu[],
     commands_attributes[], commands_conversions[], commands_memory[],
-    commands_memory_device[], commands_object[], commands_device[];
+    commands_memory_device[], commands_object[], commands_device[],
+    commands_debug[], commands_debug_memory[];
 
 const struct command *command_find_qmp(const char *name);
 /* name: one word, or "info" and one. */

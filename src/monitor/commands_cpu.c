@@ -5,6 +5,7 @@
  */
 #include "command.h"
 
+#include "debug.h"
 #include "error.h"
 
 #include <inttypes.h>
@@ -177,26 +178,13 @@ static void print_system(const struct kvm_sregs *s, GString *out)
 static bool append_registers(const struct monitor_ctx *ctx, unsigned index, GString *out,
                              GError **error)
 {
-    struct kvm_vcpu *vcpu = cpu_at(ctx, index);
-    struct kvm_mp_state mp = { .mp_state = KVM_MP_STATE_RUNNABLE };
-    struct kvm_sregs sregs;
-    struct kvm_regs regs;
-    int ret;
+    struct debug_registers all;
 
-    kvm_vcpu_hold(vcpu);
-    ret = kvm_vcpu_ioctl(vcpu, KVM_GET_REGS, &regs);
-    if (ret >= 0)
-        ret = kvm_vcpu_ioctl(vcpu, KVM_GET_SREGS, &sregs);
-    /* Without an interrupt controller in KVM there is none; it runs then. */
-    kvm_vcpu_ioctl(vcpu, KVM_GET_MP_STATE, &mp);
-    kvm_vcpu_release(vcpu);
-    if (ret < 0) {
-        error_set_errno(error, ret, "CPU %u: reading registers", index);
+    if (!debug_registers(ctx->vm->debug, index, &all, error))
         return false;
-    }
     g_string_append_printf(out, "\nCPU#%u\n", index);
-    print_general(&regs, &sregs, mp.mp_state == KVM_MP_STATE_HALTED, out);
-    print_system(&sregs, out);
+    print_general(&all.regs, &all.sregs, all.halted, out);
+    print_system(&all.sregs, out);
     return true;
 }
 

@@ -7,9 +7,9 @@
 
 #include "chardev.h"
 #include "error.h"
+#include "expression.h"
 #include "line_edit.h"
 
-#include <errno.h>
 #include <string.h>
 
 #define HMP_PROMPT "(qemu) "
@@ -22,6 +22,7 @@ enum { HMP_OUTPUT_MAX = 16 * 1024 * 1024 };
 struct words {
     const char *p;              /* what is left of the line */
     const char *command;        /* for messages */
+    const struct monitor_ctx *ctx;
 };
 
 static void skip_blanks(struct words *words)
@@ -79,25 +80,13 @@ static struct json_object *take_string(struct words *words, const struct schema_
 static struct json_object *take_int(struct words *words, const struct schema_member *arg,
                                     GError **error)
 {
-    g_autofree char *word = take_word(words);
-    gint64 value;
-    char *end;
+    uint64_t value;
 
-    if (!word) {
-        error_set(error, "unexpected end of expression");
+    skip_blanks(words);
+    if (!expression_eval(words->ctx, &words->p, &value, error))
         return NULL;
-    }
-    errno = 0;
-    value = g_ascii_strtoll(word, &end, 0);
-    if (errno) {
-        error_set(error, "number too large");
-        return NULL;
-    }
-    if (*end || end == word) {
-        error_set(error, "invalid char '%c' in expression", *end);
-        return NULL;
-    }
-    return json_object_new_int64(value);
+    return arg->type->meta == SCHEMA_UINT ? json_object_new_uint64(value)
+                                          : json_object_new_int64((int64_t)value);
 }
 
 static struct json_object *take_bool(struct words *words, const struct schema_member *arg,
@@ -115,7 +104,7 @@ static struct json_object *take_bool(struct words *words, const struct schema_me
 static struct json_object *(*const takers[])(struct words *words, const struct schema_member *arg,
                                              GError **error) = {
     [SCHEMA_STR] = take_string, [SCHEMA_ENUM] = take_string, [SCHEMA_INT] = take_int,
-    [SCHEMA_BOOL] = take_bool, [SCHEMA_ARRAY] = NULL,
+    [SCHEMA_UINT] = take_int, [SCHEMA_BOOL] = take_bool, [SCHEMA_ARRAY] = NULL,
 };
 
 static bool take_flag(struct words *words, char flag)
@@ -172,7 +161,8 @@ static bool parse_args(const struct command *cmd, struct words *words, struct js
         return false;
     for (; m && m->name; m++) {
         skip_blanks(words);
-        if (m->flag || (!*words->p && m->optional))
+        if (m->flag || m->program || (!*words->p && m->optional) ||
+            (m->format && *words->p != '/'))
             continue;
         if (!take_argument(m, words, args, error))
             return false;
@@ -225,7 +215,7 @@ static void run_command(const struct command *cmd, const struct monitor_ctx *ctx
     /* As QEMU: "print|p", and of info only the second word. */
     const char *shown = g_str_has_prefix(cmd->hmp, "info ") ? cmd->hmp + strlen("info ")
                                                             : cmd->hmp;
-    struct words words = { .p = args_text, .command = shown };
+    struct words words = { .p = args_text, .command = shown, .ctx = ctx };
     struct json_object *args = json_object_new_object(), *ret = NULL;
     g_autoptr(GError) error = NULL;
 

@@ -25,6 +25,8 @@ struct schema_member {
      * the line. Flags come in any order, before the arguments without one. */
     char flag;
     bool rest;
+    bool format;                /* "/4xg": there or not, optional */
+    bool program;               /* not for people: optional */
 };
 
 struct schema_variant {

@@ -3,6 +3,8 @@
 
 #include "attributes.h"
 #include "cost.h"
+#include "debug.h"
+#include "debug_memory.h"
 #include "device.h"
 #include "history.h"
 #include "vfio_container.h"
@@ -284,6 +286,38 @@ struct json_object *memory_backend_describe(const struct memory_backend *backend
                               " \"reserve\": true, \"host-nodes\": [], \"policy\": \"default\"}");
 }
 
+/* What debuggers see: 64 KiB of shared memory at 0, as much of private memory behind it. */
+enum { FAKE_RAM = 0x10000 };
+uint8_t fake_ram[FAKE_RAM];
+
+struct kvm_vm *memory_vm(struct memory *mem)
+{
+    return fake_vm.kvm;
+}
+
+struct memory_piece memory_look(struct memory *mem, uint64_t gpa, uint64_t size)
+{
+    if (gpa < FAKE_RAM)
+        return (struct memory_piece){ MEMORY_SHARED, MIN(size, FAKE_RAM - gpa), &blocks[0], gpa };
+    if (gpa < 2 * FAKE_RAM)
+        return (struct memory_piece){ MEMORY_PRIVATE, MIN(size, 2 * FAKE_RAM - gpa), &blocks[0],
+                                      gpa };
+    return (struct memory_piece){ .size = size };
+}
+
+uint64_t memory_copy_shared(struct memory *mem, uint64_t gpa, void *buf, uint64_t size, bool write)
+{
+    memcpy(write ? fake_ram + gpa : buf, write ? buf : fake_ram + gpa, size);
+    return size;
+}
+
+int memory_copy_private(struct memory *mem, struct kvm_vcpu *vcpu0, uint64_t gpa, void *buf,
+                        uint64_t size, bool write, const char **ret_what)
+{
+    *ret_what = "a fake";
+    return -EIO;
+}
+
 /* An object type, so that object-add has something to make. */
 struct fake_object {
     struct object obj;
@@ -322,8 +356,31 @@ struct monitor_vm fake_vm = {
     .cpu_count = fake_cpu_count, .cpu = fake_cpu, .name = "vm one",
 };
 
+static bool fake_is_running(void *opaque)
+{
+    return running;
+}
+
+static uint64_t fake_mmio_look(void *opaque, uint64_t gpa, uint64_t size, bool *ret_claimed)
+{
+    *ret_claimed = false;
+    return size;
+}
+
+static struct debug *fake_debug(void)
+{
+    const struct debug_machine machine = {
+        .cpu_count = fake_cpu_count, .cpu = fake_cpu, .running = fake_is_running,
+        .mmio_look = fake_mmio_look,
+    };
+
+    return debug_new(&machine, NULL, NULL);
+}
+
 void fake_vm_reset(void)
 {
+    if (!fake_vm.debug)
+        fake_vm.debug = fake_debug();
     if (!fake_vm.devices)
         fake_vm.devices = fake_devices();
     object_type_register(&fake_type);

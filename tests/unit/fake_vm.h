@@ -10,6 +10,9 @@
 
 extern struct monitor_vm fake_vm;
 
+/* Of 0x10000 bytes, shared; as many behind it are private. */
+extern uint8_t fake_ram[];
+
 /* What has been asked of it: "stop cont reset". Cleared by reading. */
 char *fake_vm_take_log(void);
 /* Back to running, log empty. */

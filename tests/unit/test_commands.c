@@ -237,6 +237,55 @@ static const struct {
       " 0x0000000004000000 0x00007f0000000000  rw\n"
       "                 pc.bios    4 KiB  0x0000000004000000 0x0000000000020000"
       " 0x0000000000020000 0x00007f0000000000  ro\n" },
+    { "p 1+2*3", "0x7\n" }, { "p 6&3+1", "0x3\n" }, { "p/d (1+2)*-3", "-9\n" },
+    { "p/x ~0", "0xffffffffffffffff\n" }, { "p/o 8", "010\n" }, { "p/c 0x41", "'A'\n" },
+    { "p/u 'a'", "97\n" }, { "p/x 010", "0x8\n" }, { "p/x 7 % 4 | 8", "0xb\n" },
+    { "p/d -7/2", "-3\n" }, { "p (1 << 2)", "')' expected\nTry \"help print\" for more information\n" },
+    { "p/d 0x8000000000000000/-1", "-9223372036854775808\n" },
+    { "p/d 1/0", "division by zero\nTry \"help print\" for more information\n" },
+    { "p/x $rax", "0x1234\n" }, { "p/x $eax+1", "0x1235\n" }, { "p $pc", "0xffffffff81000000\n" },
+    { "p $RIP", "0xffffffff81000000\n" }, { "p $cs", "0x10\n" }, { "p $cs.limit", "0xffffffff\n" },
+    { "p $cr0", "0x80050033\n" },
+    { "p $foo", "unknown register\nTry \"help print\" for more information\n" },
+    { "p", "unexpected end of expression\nTry \"help print\" for more information\n" },
+    { "p 1+", "unexpected end of expression\nTry \"help print\" for more information\n" },
+    { "p 18446744073709551616", "number too large\nTry \"help print\" for more information\n" },
+    { "p t", "invalid char 't' in expression\nTry \"help print\" for more information\n" },
+    { "p 'ab", "missing terminating ' character\nTry \"help print\" for more information\n" },
+    { "p 1 2", "print|p: extraneous characters at the end of line\n"
+               "Try \"help print\" for more information\n" },
+    { "p/z 1", "Error: invalid char in format: 'z'\n" },
+    { "xp/2xg 0x100", "0000000000000100: 0x0706050403020100 0x0f0e0d0c0b0a0908\n" },
+    { "xp /3 0x100", "0000000000000100: 0x0706050403020100 0x0f0e0d0c0b0a0908\n"
+                     "0000000000000110: 0x1716151413121110\n" },
+    { "xp/3xb 0x100+1", "0000000000000101: 0x01 0x02 0x03\n" },
+    { "xp/9b 0x100", "0000000000000100: 0x00 0x01 0x02 0x03 0x04 0x05 0x06 0x07\n"
+                     "0000000000000108: 0x08\n" },
+    { "xp/2db 0x1fe", "00000000000001fe: 254 255\n" },
+    { "xp/2uh 0x1fc", "00000000000001fc: 65020 65534\n" },
+    { "xp/2ob 0x108", "0000000000000108: 010 011\n" },
+    { "xp/3c 0x125", "0000000000000125: '%' '&' '\\''\n" },
+    { "xp/2c 0x10a", "000000000000010a: '\\n' '\\x0b'\n" },
+    { "xp/0x 0", "" },
+    { "xp/2xg 0xfff8", "000000000000fff8: 0x0000000000000000 : Cannot access memory\n"
+      "0x10000 is private memory, which can't be read without a debug object:"
+      " -object sw-protected-vm-debug,id=d0,allow=read -machine debug=d0\n" },
+    { "xp 0x40000", "0000000000040000: Cannot access memory\n"
+                    "No memory is mapped at address 0x40000\n" },
+    { "xp/99999x 0", "Error: 65536 values are the most at a time: pmemsave\n" },
+    { "xp", "unexpected end of expression\nTry \"help xp\" for more information\n" },
+    { "gpa2hva 0x1234", "Host virtual address for 0x1234 (m0) is 0x7f0000001234\n" },
+    { "gpa2hva 0x10000", "Error: Memory at address 0x10000 is private: the host has no address for"
+                         " it\n" },
+    { "gpa2hva 0x40000", "Error: No memory is mapped at address 0x40000\n" },
+    { "x-gpa-attributes 0xf000 0x20000", "000000000000f000-000000000000ffff shared m0+0xf000\n"
+      "0000000000010000-000000000001ffff private m0+0x10000 (can't be read)\n"
+      "0000000000020000-000000000002efff nothing\n" },
+    { "pmemsave 0 16 /nonexistent/file",
+      "Error: Could not open '/nonexistent/file': No such file or directory\n" },
+    { "memsave 0 16", "memsave: string expected\nTry \"help memsave\" for more information\n" },
+    { "info debug", "debug object: none\nshared memory and devices: read, write\n"
+                    "private memory: forbidden\n" },
     { "info registers 7", "Error: CPU#7 not available\n" },
     { "info registers -a 1 2", "registers: extraneous characters at the end of line\n"
                                "Try \"help info registers\" for more information\n" },
@@ -245,6 +294,8 @@ static const struct {
 
 static void test_lines(void **state)
 {
+    for (int i = 0; i < 256; i++)
+        fake_ram[0x100 + i] = (uint8_t)i;
     for (size_t i = 0; i < G_N_ELEMENTS(lines); i++) {
         g_autofree char *out = monitor_hmp_run(&fake_vm, lines[i].line);
 
