@@ -29,6 +29,9 @@ const struct property virtio_properties[] = {
       .help = "VIRTIO_F_INDIRECT_DESC: tables of descriptors" },
     { "ioeventfd", PROP_BOOL, offsetof(struct virtio, ioeventfd),
       .help = "KVM wakes the device by itself where it can" },
+    { "x-share-rings", PROP_BOOL, offsetof(struct virtio, share_rings),
+      .help = "convert a queue's pages when the driver enables it, for kernels that know nothing "
+              "of private memory" },
     { "vectors", PROP_UINT32, offsetof(struct virtio, vectors),
       .help = "MSI-X vectors; 0: none, the default: one a queue and one more" },
     { NULL },
@@ -49,10 +52,13 @@ void virtio_init(struct device *dev)
 
 static void reset_queues(struct virtio *v)
 {
-    for (unsigned i = 0; i < v->nr_queues; i++)
+    for (unsigned i = 0; i < v->nr_queues; i++) {
+        if (v->queues[i].made_shared)
+            virtqueue_convert(v, &v->queues[i], true);
         v->queues[i] = (struct virtqueue){
             .size = VIRTIO_QUEUE_SIZE, .vector = VIRTIO_MSI_NO_VECTOR,
         };
+    }
 }
 
 void virtio_do_reset(struct virtio *v)

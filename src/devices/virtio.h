@@ -45,6 +45,7 @@ struct virtqueue {
     uint16_t size;              /* a power of two when enabled */
     uint16_t vector;
     bool enabled;
+    bool made_shared;           /* its pages were converted: x-share-rings */
     uint64_t descriptors, available, used;      /* guest-physical */
     uint16_t next_available, next_used;
     uint16_t signalled_used;    /* next_used at the last interrupt */
@@ -72,7 +73,7 @@ struct virtio {
     const struct virtio_class *class;
     /* Properties. */
     enum on_off_auto disable_legacy;
-    bool iommu_platform, event_idx, indirect_desc, ioeventfd;
+    bool iommu_platform, event_idx, indirect_desc, ioeventfd, share_rings;
     uint32_t vectors;
     /* Set before virtio_realize(). */
     uint64_t features;          /* the device's own; the common part adds its */
@@ -163,6 +164,8 @@ enum virtio_pop virtio_pop(struct virtio *v, unsigned queue, struct virtio_reque
 bool virtio_push(struct virtio *v, unsigned queue, const struct virtio_request *request,
                  uint32_t written, bool *interrupt);
 bool virtqueue_valid(const struct virtqueue *vq);
+/* Make the ring's pages shared, or private again, for a driver that doesn't do it itself. */
+bool virtqueue_convert(struct virtio *v, struct virtqueue *vq, bool private_);
 /* With or without a lock. */
 static inline void virtio_count_refused(struct virtio *v)
 {

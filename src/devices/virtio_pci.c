@@ -56,10 +56,12 @@ static void write_queue_enable(struct virtio *v, uint32_t value)
 
     if (!vq || vq->enabled || value != 1)
         return;
-    if (virtqueue_valid(vq))
-        vq->enabled = true;
-    else
+    if (!virtqueue_valid(vq))
         virtio_break(v, "a queue is enabled that is no ring");
+    else if (v->share_rings && !virtqueue_convert(v, vq, false))
+        virtio_break(v, "a ring can't be made shared");
+    else
+        vq->enabled = true;
 }
 
 /* Fields of the selected queue: they don't change once it is enabled. */

@@ -6,6 +6,8 @@
  */
 #include "virtio.h"
 
+#include "range.h"
+
 #include <glib.h>
 #include <linux/virtio_ring.h>
 
@@ -69,6 +71,31 @@ static uint64_t used_event(const struct virtqueue *vq)
 static uint64_t avail_event(const struct virtqueue *vq)
 {
     return vq->used + 4 + 8ull * vq->size;
+}
+
+/*
+ * Rings lie in pages of their own (Linux allocates them so), and are empty when the
+ * queue is enabled and when the device is reset: nothing is lost with the contents.
+ */
+bool virtqueue_convert(struct virtio *v, struct virtqueue *vq, bool private_)
+{
+    const struct {
+        uint64_t start, end;
+    } parts[] = {
+        { vq->descriptors, vq->descriptors + 16ull * vq->size },
+        { vq->available, used_event(vq) + 2 },
+        { vq->used, avail_event(vq) + 2 },
+    };
+    bool ok = true;
+
+    vq->made_shared = !private_;
+    for (size_t i = 0; i < G_N_ELEMENTS(parts); i++) {
+        uint64_t start = parts[i].start & ~(uint64_t)(GUEST_PAGE_SIZE - 1);
+        uint64_t end = (parts[i].end + GUEST_PAGE_SIZE - 1) & ~(uint64_t)(GUEST_PAGE_SIZE - 1);
+
+        ok &= memory_convert(v->mem, start, end - start, private_, NULL) == 0;
+    }
+    return ok;
 }
 
 /* 2.7: alignment, and a size that is a power of two; no table wraps around the address space. */

@@ -29,8 +29,25 @@ const struct schema_type type_conversion = SCHEMA_OBJECT_OF(
 static const struct schema_type type_conversions = SCHEMA_ARRAY_OF(&type_conversion);
 static const struct schema_type args_conversions = SCHEMA_OBJECT_OF(
     { "limit", &schema_int, true, .flag = 'n' }, { "since", &schema_int, true, .flag = 's' });
+static const struct schema_type args_convert = SCHEMA_OBJECT_OF(
+    { "gpa", &schema_int }, { "size", &schema_int }, { "to", &type_state });
 static const struct schema_type args_events = SCHEMA_OBJECT_OF(
     { "enable", &schema_bool }, { "interval", &schema_int, true });
+
+/* --- Converting from outside --- */
+
+/* The VMM's own conversion, for guests that don't know how to ask, and for tests. */
+static bool run_convert(const struct monitor_ctx *ctx, struct json_object *args,
+                        struct json_object **ret, GError **error)
+{
+    uint64_t failed = (uint64_t)json_int(args, "gpa", 0);
+    int result = memory_convert(ctx->vm->memory, failed, (uint64_t)json_int(args, "size", 0),
+                                strcmp(json_text(args, "to"), "private") == 0, &failed);
+
+    if (result)
+        error_set_errno(error, result, "cannot convert memory at 0x%" PRIx64, failed);
+    return result == 0;
+}
 
 /* --- History --- */
 
@@ -176,6 +193,10 @@ const struct command commands_conversions[] = {
       .ret = &type_conversions, .params = "[-n limit] [-s since]",
       .help = "the last changes of memory between private and shared",
       .run = run_conversions, .print = print_conversions },
+    { .qmp = "x-convert-memory", .hmp = "convert_memory", .args = &args_convert,
+      .params = "gpa size private|shared",
+      .help = "make a range of guest memory private or shared, whatever the guest makes of it",
+      .run = run_convert },
     { .qmp = "x-set-conversion-events", .hmp = "conversion_events", .args = &args_events,
       .params = "on|off [interval]",
       .help = "report conversions by events, at most one every interval milliseconds",

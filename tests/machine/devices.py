@@ -6,6 +6,7 @@ FOLDER has vmlinuz and initrd.gz (make guest-files); status 77 where something l
 import argparse
 import hashlib
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -280,8 +281,90 @@ def memory(setting, folder):
         expect(vm.wait_end(TIMEOUT) == 0, vm.errors())
 
 
-CASES = {"disk": disk, "hotplug": hotplug, "memory": memory, "private": private,
-         "serial": serial}
+HOT_BACKENDS = {
+    "private": "memory-backend-ram,private=on",
+    "memfd": "memory-backend-memfd,guest-memfd=on,share=on",
+    "guest-memfd": "memory-backend-guest-memfd",
+}
+
+
+class PrivateMemoryGuest(MemoryGuest):
+    """The stock kernel in a protected VM: all its DMA goes through a swiotlb that is shared for it."""
+
+    APPEND = MemoryGuest.APPEND + " swiotlb=1024,force"
+
+    def share_bounce_buffers(self):
+        found = re.search(r"software IO TLB: mapped \[mem 0x(\w+)-0x(\w+)\]", self.console)
+        expect(found, "the kernel says nothing of its swiotlb")
+        start, end = (int(text, 16) & ~4095 for text in found.groups())
+        self.qmp.command("x-convert-memory", gpa=start, size=end - start, to="shared")
+
+    def ranges(self, block):
+        blocks = self.qmp.command("x-query-ramblock-attributes")
+        return [(r["start"], r["length"], r["shared"], r["populated"])
+                for b in blocks if b["name"] == block for r in b["ranges"]]
+
+    def cost(self, block):
+        return next(c for c in self.qmp.command("x-query-memory-cost") if c["name"] == block)
+
+
+def grow_private(setting, spelling):
+    """256 MiB to 1 GiB and back: map, cost and history after each step."""
+    size, unplugged = 768 * MIB, [(0, 768 * MIB, False, False)]
+    with PrivateMemoryGuest(
+            setting, "-object", f"{HOT_BACKENDS[spelling]},id=m0,size=768M", "-device",
+            "virtio-mem-pci,id=vm0,addr=5,memdev=m0,x-share-rings=on",
+            memory=[*protected(spelling, "256M"), "-m", "maxmem=1G"]) as vm:
+        hot = "0000:00:05.0/m0"
+        vm.prompt()
+        vm.share_bounce_buffers()
+        vm.run("modules")
+        small = vm.total()
+        expect(vm.ranges(hot) == unplugged, f"at first: {vm.ranges(hot)}")
+        # What somebody shares before it is plugged is private when it is.
+        gpa = vm.memory()["memaddr"]
+        vm.qmp.command("x-convert-memory", gpa=gpa + 4 * MIB, size=MIB, to="shared")
+        expect((4 * MIB, MIB, True, False) in vm.ranges(hot), f"shared: {vm.ranges(hot)}")
+        vm.request(size)
+        expect(vm.total() > small + 700, f"the guest has {vm.total()} MiB")
+        expect(vm.ranges(hot) == unplugged, f"plugged: {vm.ranges(hot)}")
+        vm.run("mkdir -p /big && mount -t tmpfs -o size=700m none /big && "
+               "dd if=/dev/zero of=/big/zeroes bs=1M count=230 2> /dev/null && "
+               "seq 1 10000 > /big/numbers && seq 1 10000 | cmp - /big/numbers")
+        cost = vm.cost(hot)
+        held = cost["shared"] + cost.get("private", 0)
+        expect(held > MIB and not cost.get("doubly-held"), f"grown: {cost}")
+        vm.run("umount /big")
+        vm.request(0)
+        expect(vm.total() == small, f"the guest has {vm.total()} MiB, had {small}")
+        expect(vm.ranges(hot) == unplugged, f"shrunk: {vm.ranges(hot)}")
+        cost = vm.cost(hot)
+        expect(cost["shared"] == 0 and not cost.get("private"), f"shrunk: {cost}")
+        causes = {c["cause"] for c in vm.qmp.command("x-query-conversions", limit=1000)}
+        expect({"host", "unplug"} <= causes, f"history: {causes}")
+        dma = vm.dma("vm0")
+        expect(dma["requests"] > 4 and not dma["refused-dma"], f"dma: {dma}")
+        vm.run("sleep 2")
+        expect(vm.size_events()[-1] == 0, f"events: {vm.size_events()}")
+        vm.request(64 * MIB)
+        vm.qmp.command("stop")
+        vm.qmp.command("system_reset")
+        expect(vm.ranges(hot) == unplugged and vm.memory()["size"] == 0, "after a reset")
+        expect(all(not shared for _, _, shared, _ in vm.ranges("mem0")), "shared after a reset")
+        vm.qmp.command("quit")
+        expect(vm.wait_end(TIMEOUT) == 0, vm.errors())
+
+
+def memory_private(setting, folder):
+    """Memory that comes and goes in a protected VM, in each spelling."""
+    del folder
+    for spelling in HOT_BACKENDS:
+        grow_private(setting, spelling)
+        print(f"{spelling}: ok", flush=True)
+
+
+CASES = {"disk": disk, "hotplug": hotplug, "memory": memory, "memory-private": memory_private,
+         "private": private, "serial": serial}
 
 
 def main():

@@ -48,6 +48,18 @@ bool memory_write(struct memory *mem, uint64_t gpa, const void *buf, uint64_t si
     return access_ram(mem, gpa, (void *)buf, size, true, ret_gpa);
 }
 
+int memory_convert(struct memory *mem, uint64_t gpa, uint64_t size, bool private_,
+                   uint64_t *ret_gpa)
+{
+    struct virtio_board *board = (struct virtio_board *)mem;
+
+    for (; size; gpa += VB_PAGE, size -= VB_PAGE) {
+        if (gpa < VB_RAM)
+            __atomic_store_n(&board->private_page[gpa / VB_PAGE], private_, __ATOMIC_RELAXED);
+    }
+    return 0;
+}
+
 struct kvm_vm *memory_vm(struct memory *mem)
 {
     return NULL;
