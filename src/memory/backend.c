@@ -366,16 +366,20 @@ struct memory_backend *memory_backend_find(const char *id)
     return memory_backend_from_object(object_find(id));
 }
 
-struct memory_backend *memory_backend_new_default(uint64_t size, bool private_, GError **error)
+struct memory_backend *memory_backend_new_internal(const char *name, uint64_t size,
+                                                   enum backend_kind kind, GError **error)
 {
     struct memory_backend *backend = g_new0(struct memory_backend, 1);
 
     backend->obj.type = &types[0];
-    backend->obj.id = g_strdup("pc.ram");
+    backend->obj.id = g_strdup(name);
     backend->anonymous = true;
-    init_ram(&backend->obj);
+    if (kind == BACKEND_IN_PLACE)
+        init_guest_memfd(&backend->obj);
+    else
+        init_ram(&backend->obj);
     backend->size = size;
-    backend->private_ = private_;
+    backend->private_ = kind == BACKEND_TWO_BACKINGS;
     if (backend_complete(&backend->obj, error))
         return backend;
     memory_backend_free_anonymous(backend);

@@ -70,7 +70,7 @@ static int tell_run(void *opaque, uint64_t offset, uint64_t size)
         const struct memory_section section = {
             .block = teller->block, .offset = start, .size = end - start,
             .gpa = map->gpa + (start - map->offset),
-            .host = (char *)teller->block->host + start, .readonly = teller->block->readonly,
+            .host = (char *)teller->block->host + start, .readonly = map->readonly,
         };
 
         if (map->block == teller->block && start < end &&

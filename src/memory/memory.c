@@ -105,7 +105,7 @@ int mapping_set_slot(struct memory *mem, const struct mapping *map)
     const struct kvm_slot slot = {
         .id = map->slot, .gpa = map->gpa, .size = map->size,
         .hva = (uint64_t)(uintptr_t)map->block->host + map->offset,
-        .readonly = map->block->readonly,
+        .readonly = map->readonly,
         .guest_memfd = map->block->guest_memfd, .guest_memfd_offset = map->offset,
     };
 
@@ -148,6 +148,8 @@ static bool check_mapping(struct memory *mem, const struct mapping *map, GError 
     else if (map->block->guest_memfd >= 0 &&
              is_mapped_elsewhere(mem, map->block, map->offset, map->size))
         wrong = "is there already at another address";
+    else if (map->readonly && map->block->guest_memfd >= 0)
+        wrong = "can't be read-only: KVM's slots with a guest_memfd are writable";
     if (wrong)
         error_set(error, "memory '%s' at 0x%" PRIx64 "+0x%" PRIx64 " %s", map->block->name,
                   map->gpa, map->size, wrong);
@@ -184,16 +186,35 @@ static bool map_locked(struct memory *mem, struct mapping *map, GError **error)
     return ret == 0;
 }
 
-bool memory_map(struct memory *mem, struct ram_block *block, uint64_t offset, uint64_t gpa,
-                uint64_t size, GError **error)
+static bool map_checked(struct memory *mem, const struct mapping *wanted, GError **error)
 {
-    struct mapping map = { .block = block, .gpa = gpa, .size = size, .offset = offset };
+    struct mapping map = *wanted;
     bool ok;
 
     pthread_mutex_lock(&mem->lock);
     ok = map_locked(mem, &map, error);
     pthread_mutex_unlock(&mem->lock);
     return ok;
+}
+
+bool memory_map(struct memory *mem, struct ram_block *block, uint64_t offset, uint64_t gpa,
+                uint64_t size, GError **error)
+{
+    const struct mapping map = {
+        .block = block, .gpa = gpa, .size = size, .offset = offset, .readonly = block->readonly,
+    };
+
+    return map_checked(mem, &map, error);
+}
+
+bool memory_map_readonly(struct memory *mem, struct ram_block *block, uint64_t offset,
+                         uint64_t gpa, uint64_t size, GError **error)
+{
+    const struct mapping map = {
+        .block = block, .gpa = gpa, .size = size, .offset = offset, .readonly = true,
+    };
+
+    return map_checked(mem, &map, error);
 }
 
 bool memory_unmap(struct memory *mem, uint64_t gpa, uint64_t size, GError **error)
@@ -267,7 +288,7 @@ static uint64_t accessible(struct memory *mem, uint64_t gpa, uint64_t size, bool
     const struct mapping *map = mapping_find(mem, gpa);
     uint64_t offset, end;
 
-    if (!map || (write && map->block->readonly))
+    if (!map || (write && map->readonly))
         return 0;
     offset = map->offset + (gpa - map->gpa);
     end = MIN(map->offset + map->size, ram_block_populated_end(map->block, offset));

@@ -32,8 +32,9 @@ void memory_register_backends(void);
 struct memory_backend *memory_backend_find(const char *id);     /* NULL: none of that id */
 /* The backend behind an object, NULL if the object is none (query-memdev). */
 struct memory_backend *memory_backend_from_object(struct object *obj);
-/* An unnamed RAM backend for `-m` without memory-backend=: block name "pc.ram". */
-struct memory_backend *memory_backend_new_default(uint64_t size, bool private_, GError **error);
+/* The machine's own backend, without an object: "pc.ram" for `-m`, "pc.bios". */
+struct memory_backend *memory_backend_new_internal(const char *name, uint64_t size,
+                                                   enum backend_kind kind, GError **error);
 uint64_t memory_backend_size(const struct memory_backend *backend);
 enum backend_kind memory_backend_kind(const struct memory_backend *backend);
 const char *memory_backend_id(const struct memory_backend *backend);
@@ -67,6 +68,7 @@ const char *ram_block_name(const struct ram_block *block);
 /* Main thread. */
 void ram_block_set_name(struct ram_block *block, const char *name);
 uint64_t ram_block_size(const struct ram_block *block);
+enum backend_kind ram_block_kind(const struct ram_block *block);
 void *ram_block_host(const struct ram_block *block);    /* of the shared backing */
 /*
  * Before memory_launch(): something was written through ram_block_host(), so that
@@ -85,6 +87,9 @@ bool ram_block_readonly(const struct ram_block *block);
 /* Map [offset, offset + size) of the block at gpa: one KVM slot. */
 bool memory_map(struct memory *mem, struct ram_block *block, uint64_t offset, uint64_t gpa,
                 uint64_t size, GError **error);
+/* The same, but the guest and devices can't write there.  Not of a block with a guest_memfd. */
+bool memory_map_readonly(struct memory *mem, struct ram_block *block, uint64_t offset,
+                         uint64_t gpa, uint64_t size, GError **error);
 bool memory_unmap(struct memory *mem, uint64_t gpa, uint64_t size, GError **error);
 /* Take a block out again and free it. False: some of it is mapped. */
 bool ram_block_delete(struct ram_block *block, GError **error);

@@ -94,6 +94,7 @@ struct mapping {
     struct ram_block *block;
     uint64_t gpa, size, offset;
     uint32_t slot;
+    bool readonly;
 };
 
 struct memory {

@@ -243,6 +243,11 @@ uint64_t ram_block_size(const struct ram_block *block)
     return block->size;
 }
 
+enum backend_kind ram_block_kind(const struct ram_block *block)
+{
+    return block->kind;
+}
+
 void *ram_block_host(const struct ram_block *block)
 {
     return block->host;

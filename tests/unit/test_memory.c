@@ -218,10 +218,10 @@ static void test_default_backend(void **state)
     struct ram_block *block;
 
     make_vm(KVM_ATTRIBUTES_VM);
-    assert_null(memory_backend_new_default(0, false, &error));
+    assert_null(memory_backend_new_internal("pc.ram", 0, BACKEND_PLAIN, &error));
     assert_non_null(error);
     g_clear_error(&error);
-    backend = memory_backend_new_default(MIB, true, &error);
+    backend = memory_backend_new_internal("pc.ram", MIB, BACKEND_TWO_BACKINGS, &error);
     block = ram_block_new(mem, backend, &error);
     assert_string_equal(ram_block_name(block), "pc.ram");
     assert_true(ram_block_has_attributes(block));
