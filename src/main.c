@@ -8,6 +8,7 @@
 #include "chardev.h"
 #include "config.h"
 #include "debug_object.h"
+#include "debugcon.h"
 #include "disk.h"
 #include "error.h"
 #include "machine.h"
@@ -165,6 +166,20 @@ static bool make_drive(struct machine *m, const char *option, GError **error)
     return !device || machine_add_device(m, device, error);
 }
 
+/* -debugcon: an isa-debugcon on a character device of its own. */
+static bool make_debugcon(const struct machine_config *cfg, struct machine *m, GError **error)
+{
+    struct chardev *chr = chardev_new("debugcon", cfg->debugcon, error);
+    g_autofree char *device = NULL;
+
+    if (!chr)
+        return false;
+    device = g_strdup_printf("isa-debugcon,chardev=%s,iobase=%u", chardev_label(chr),
+                             cfg->debugcon_port);
+    return machine_add_device(m, device, error) &&
+           make_wanted_monitor(m, chr, "-debugcon", error);
+}
+
 static bool make_devices(const struct machine_config *cfg, struct machine *m, GError **error)
 {
     for (guint i = 0; i < cfg->blockdevs->len; i++) {
@@ -180,6 +195,10 @@ static bool make_devices(const struct machine_config *cfg, struct machine *m, GE
             g_prefix_error(error, "-drive: ");
             return false;
         }
+    }
+    if (cfg->debugcon && !make_debugcon(cfg, m, error)) {
+        g_prefix_error(error, "-debugcon: ");
+        return false;
     }
     for (guint i = 0; i < cfg->devices->len; i++) {
         const char *option = g_ptr_array_index(cfg->devices, i);
@@ -277,6 +296,7 @@ int main(int argc, char **argv)
     memory_register_vfio_container();
     debug_register_objects();
     virtio_register_devices();
+    device_type_register(&debugcon_type);
     config_init(&cfg);
     if (!run(argc, argv, &cfg, &status, &error)) {
         fprintf(stderr, "cloister: %s\n", error->message);

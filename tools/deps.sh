@@ -6,12 +6,12 @@ set -eu
 
 packages="gcc libc6-dev make meson ninja-build pkg-config python3
 	libglib2.0-dev libjson-c-dev libssl-dev libcmocka-dev
-	libcapstone-dev busybox-static cpio xz-utils"
+	libcapstone-dev busybox-static cpio xz-utils seabios ovmf"
 # `make clang`, `make fuzz`, `make bench`, `make vmms` and the sanitizers want these as well.
 case "${1:-}" in
 clang | fuzz) packages="$packages clang llvm libclang-rt-14-dev" ;;
 bench) packages="$packages qemu-system-x86" ;;
-vmms) packages="$packages qemu-system-x86 ovmf e2fsprogs grub-common grub-pc-bin" ;;
+vmms) packages="$packages qemu-system-x86 e2fsprogs grub-common grub-pc-bin" ;;
 esac
 
 missing=

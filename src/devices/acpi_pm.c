@@ -19,6 +19,8 @@ enum {
     CONTROL_WRITABLE = 1 << 1 | CONTROL_SLP_TYP,        /* BM_RLD and the sleep type stay */
 };
 
+enum { SMI_APMC_EN = 1 << 5 };
+
 enum { PM_TIMER_HZ = 3579545, PM_TIMER_CARRY = 23 };    /* TMR_STS: bit 23 changed */
 
 struct acpi_pm {
@@ -89,6 +91,8 @@ static uint32_t read_word(struct acpi_pm *pm, unsigned offset)
         return pm->gpe0_enable;
     case ACPI_GPE0 + 12:
         return pm->gpe0_enable >> 32;
+    case ACPI_SMI_ENABLE:
+        return SMI_APMC_EN;     /* firmware that finds it set takes SMM for set up, and leaves it */
     }
     return 0;
 }

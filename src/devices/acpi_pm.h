@@ -14,6 +14,7 @@ enum {
     ACPI_PM_TIMER = 0x08,
     ACPI_GPE0 = 0x20,
     ACPI_GPE0_SIZE = 16,
+    ACPI_SMI_ENABLE = 0x30,
     ACPI_PM_SIZE = 0x80,
     ACPI_SCI = 9,               /* the interrupt */
     ACPI_SLEEP_S5 = 0,          /* SLP_TYP of soft off, for the DSDT's _S5 */

@@ -271,12 +271,14 @@ static void describe(struct device *dev, int indent, GString *out)
         dev->type->describe(dev, indent + 2, out);
 }
 
-static void describe_bus(struct devices *all, struct device *parent, int indent, GString *out)
+/* bus_type: of the board's, where several have no parent; NULL: any. */
+static void describe_bus(struct devices *all, struct device *parent, const char *bus_type,
+                         int indent, GString *out)
 {
     for (guint i = 0; i < all->list->len; i++) {
         struct device *dev = g_ptr_array_index(all->list, i);
 
-        if (dev->parent != parent)
+        if (dev->parent != parent || (bus_type && strcmp(dev->type->bus_type, bus_type) != 0))
             continue;
         describe(dev, indent, out);
         if (!dev->type->child_bus_type)
@@ -284,12 +286,14 @@ static void describe_bus(struct devices *all, struct device *parent, int indent,
         g_string_append_printf(out, "%*sbus: %s.0\n%*stype %s\n", indent + 2, "",
                                dev->id ? dev->id : dev->type->name, indent + 4, "",
                                dev->type->child_bus_type);
-        describe_bus(all, dev, indent + 4, out);
+        describe_bus(all, dev, NULL, indent + 4, out);
     }
 }
 
 void devices_describe(struct devices *all, GString *out)
 {
     g_string_append(out, "bus: pcie.0\n  type PCIE\n");
-    describe_bus(all, NULL, 2, out);
+    describe_bus(all, NULL, "PCI", 2, out);
+    g_string_append(out, "bus: isa.0\n  type ISA\n");
+    describe_bus(all, NULL, "ISA", 2, out);
 }

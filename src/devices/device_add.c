@@ -65,8 +65,12 @@ static bool find_bus(struct devices *all, const struct device_type *type, const 
     *ret = NULL;
     if (strcmp(type->bus_type, "PCI") == 0 && (!name || strcmp(name, "pcie.0") == 0))
         return true;
+    if (strcmp(type->bus_type, "ISA") == 0 && (!name || strcmp(name, "isa.0") == 0))
+        return true;
     if (name && strcmp(name, "pcie.0") == 0)
         found = "PCIE";
+    else if (name && strcmp(name, "isa.0") == 0)
+        found = "ISA";
     for (guint i = 0; i < all->list->len && !*ret; i++) {
         struct device *dev = g_ptr_array_index(all->list, i);
         const char *offers = dev->type->child_bus_type;

@@ -301,6 +301,12 @@ void rtc_reset(struct rtc *rtc)
     update(rtc);
 }
 
+void rtc_set_cmos(struct rtc *rtc, uint8_t index, uint8_t value)
+{
+    g_assert(index > REG_D && index < CMOS_SIZE);
+    rtc->cmos[index] = value;
+}
+
 struct rtc *rtc_new(struct bus *bus, const struct irq *irq)
 {
     struct rtc *rtc = g_new0(struct rtc, 1);

@@ -14,5 +14,7 @@ struct rtc *rtc_new(struct bus *bus, const struct irq *irq);
 void rtc_free(struct rtc *rtc);
 /* The RESET line: time, alarm and CMOS stay, interrupts are off.  Machine lock held. */
 void rtc_reset(struct rtc *rtc);
+/* A byte of CMOS RAM, not one of the clock's registers.  Before the guest runs. */
+void rtc_set_cmos(struct rtc *rtc, uint8_t index, uint8_t value);
 
 #endif

@@ -19,8 +19,6 @@ const struct acpi_serial acpi_serials[4] = {
     { 0x3f8, 4 }, { 0x2f8, 3 }, { 0x3e8, 4 }, { 0x2e8, 3 },
 };
 
-enum { HEADER_SIZE = 36, HEADER_LENGTH = 4, HEADER_CHECKSUM = 9 };
-
 static uint8_t checksum(const uint8_t *bytes, size_t size)
 {
     uint8_t sum = 0;
@@ -57,8 +55,20 @@ static void set32(GByteArray *out, guint offset, uint32_t value)
 
 static void finish_table(GByteArray *out, guint start)
 {
-    set32(out, start + HEADER_LENGTH, out->len - start);
-    out->data[start + HEADER_CHECKSUM] = checksum(out->data + start, out->len - start);
+    set32(out, start + ACPI_HEADER_LENGTH, out->len - start);
+    out->data[start + ACPI_HEADER_CHECKSUM] = checksum(out->data + start, out->len - start);
+}
+
+/* An address of something in the tables, noted for those who move them. */
+static void put_pointer(struct acpi_tables *tables, guint table, guint target, unsigned size)
+{
+    struct acpi_pointer pointer = { .table = table, .offset = tables->bytes->len, .size = size };
+
+    g_array_append_val(tables->pointers, pointer);
+    if (size == 8)
+        put64(tables->bytes, tables->gpa + target);
+    else
+        put32(tables->bytes, tables->gpa + target);
 }
 
 /* --- DSDT --- */
@@ -360,12 +370,13 @@ static void add_fadt_blocks(GByteArray *out)
 }
 
 /* Offsets in comments: 5.2.9, table 5.9. */
-static guint add_fadt(GByteArray *out, uint64_t facs, uint64_t dsdt)
+static guint add_fadt(struct acpi_tables *tables, guint facs, guint dsdt)
 {
+    GByteArray *out = tables->bytes;
     guint start = start_table(out, "FACP", 3);
 
-    put32(out, facs);
-    put32(out, dsdt);
+    put_pointer(tables, start, facs, 4);
+    put_pointer(tables, start, dsdt, 4);
     put8(out, 0);
     put8(out, 0);               /* 45: power profile: unspecified */
     put16(out, ACPI_SCI);
@@ -386,7 +397,7 @@ static guint add_fadt(GByteArray *out, uint64_t facs, uint64_t dsdt)
     put16(out, 0);
     put8(out, 0);
     put64(out, 0);              /* 132: the FACS is below 4 GiB */
-    put64(out, dsdt);
+    put_pointer(tables, start, dsdt, 8);
     add_gas(out, ACPI_PM_BASE + ACPI_PM1_EVENT, 4);     /* 148 */
     add_no_gas(out);
     add_gas(out, ACPI_PM_BASE + ACPI_PM1_CONTROL, 2);
@@ -507,37 +518,47 @@ static guint add_srat(GByteArray *out, const struct acpi_board *board)
 
 /* --- RSDP and XSDT --- */
 
-enum { RSDP_SIZE = 36, RSDP_V1_SIZE = 20, RSDP_CHECKSUM = 8, RSDP_EXTENDED_CHECKSUM = 32 };
-
-static void fill_rsdp(uint8_t *rsdp, uint64_t xsdt)
+void acpi_fill_rsdp(uint8_t rsdp[ACPI_RSDP_SIZE], uint64_t xsdt)
 {
+    memset(rsdp, 0, ACPI_RSDP_SIZE);
     memcpy(rsdp, "RSD PTR ", 8);
     memcpy(rsdp + 9, "CLOIST", 6);
     rsdp[15] = 2;
-    rsdp[20] = RSDP_SIZE;
+    rsdp[20] = ACPI_RSDP_SIZE;
     for (int i = 0; i < 8; i++)
-        rsdp[24 + i] = xsdt >> (8 * i);
-    rsdp[RSDP_CHECKSUM] = checksum(rsdp, RSDP_V1_SIZE);
-    rsdp[RSDP_EXTENDED_CHECKSUM] = checksum(rsdp, RSDP_SIZE);
+        rsdp[ACPI_RSDP_XSDT + i] = xsdt >> (8 * i);
+    rsdp[ACPI_RSDP_CHECKSUM] = checksum(rsdp, ACPI_RSDP_V1_SIZE);
+    rsdp[ACPI_RSDP_EXTENDED_CHECKSUM] = checksum(rsdp, ACPI_RSDP_SIZE);
 }
 
-GByteArray *acpi_build(const struct acpi_board *board, uint64_t gpa)
+struct acpi_tables *acpi_build(const struct acpi_board *board, uint64_t gpa)
 {
+    struct acpi_tables *all = g_new0(struct acpi_tables, 1);
     GByteArray *out = g_byte_array_new();
-    guint facs = add_facs(out), tables[4], nr_tables = 0, xsdt, dsdt;
+    guint facs = add_facs(out), tables[4], nr_tables = 0, dsdt;
 
-    g_byte_array_set_size(out, ACPI_TABLES_OFFSET + RSDP_SIZE);
+    all->bytes = out;
+    all->gpa = gpa;
+    all->pointers = g_array_new(FALSE, FALSE, sizeof(struct acpi_pointer));
+    g_byte_array_set_size(out, ACPI_TABLES_OFFSET + ACPI_RSDP_SIZE);
     memset(out->data + facs + 64, 0, out->len - facs - 64);
     dsdt = add_dsdt(out, board);
-    tables[nr_tables++] = add_fadt(out, gpa + facs, gpa + dsdt);
+    tables[nr_tables++] = add_fadt(all, facs, dsdt);
     tables[nr_tables++] = add_madt(out, board);
     tables[nr_tables++] = add_mcfg(out, board);
     if (board->device_memory_size)
         tables[nr_tables++] = add_srat(out, board);
-    xsdt = start_table(out, "XSDT", 1);
+    all->xsdt = start_table(out, "XSDT", 1);
     for (guint i = 0; i < nr_tables; i++)
-        put64(out, gpa + tables[i]);
-    finish_table(out, xsdt);
-    fill_rsdp(out->data + ACPI_RSDP_OFFSET, gpa + xsdt);
-    return out;
+        put_pointer(all, all->xsdt, tables[i], 8);
+    finish_table(out, all->xsdt);
+    acpi_fill_rsdp(out->data + ACPI_RSDP_OFFSET, gpa + all->xsdt);
+    return all;
+}
+
+void acpi_tables_free(struct acpi_tables *tables)
+{
+    g_byte_array_unref(tables->bytes);
+    g_array_free(tables->pointers, TRUE);
+    g_free(tables);
 }

@@ -103,6 +103,48 @@ static bool file_read(const struct boot_file *file, uint64_t offset, void *data,
     return true;
 }
 
+/* All of it; caller frees. */
+static bool file_read_all(const struct boot_file *file, uint8_t **data, uint64_t *size,
+                          GError **error)
+{
+    if (file->size > MAX_KERNEL_FILE) {
+        error_set(error, "%s: %s: %llu MiB are too large: up to 1024", file->option, file->name,
+                  file->size / MIB);
+        return false;
+    }
+    *size = file->size;
+    *data = g_malloc(file->size);
+    if (file_read(file, 0, *data, file->size, error))
+        return true;
+    g_clear_pointer(data, g_free);
+    return false;
+}
+
+bool boot_read_file(const char *option, const char *name, uint8_t **data, uint64_t *size,
+                    GError **error)
+{
+    struct boot_file file = { 0 };
+    bool ok = file_open(&file, option, name, error) && file_read_all(&file, data, size, error);
+
+    file_close(&file);
+    return ok;
+}
+
+bool boot_read_kernel(struct boot *boot, uint8_t **data, uint64_t *size, GError **error)
+{
+    return file_read_all(&boot->kernel, data, size, error);
+}
+
+bool boot_read_initrd(struct boot *boot, uint8_t **data, uint64_t *size, GError **error)
+{
+    return !boot->initrd.name || file_read_all(&boot->initrd, data, size, error);
+}
+
+const char *boot_cmdline(const struct boot *boot)
+{
+    return boot->append;
+}
+
 struct boot *boot_open(const char *kernel, const char *initrd, const char *append, GError **error)
 {
     struct boot *boot = g_new0(struct boot, 1);
@@ -160,14 +202,17 @@ static bool put_zeros(struct load *load, uint64_t gpa, uint64_t size, GError **e
 
 static bool load_acpi(struct load *load, const struct acpi_board *board, GError **error)
 {
-    g_autoptr(GByteArray) tables = acpi_build(board, load->low_end);
+    struct acpi_tables *tables = acpi_build(board, load->low_end);
+    unsigned size = tables->bytes->len;
+    bool ok = false;
 
-    if (tables->len > LAYOUT_ACPI_SIZE) {
-        error_set(error, "-machine: %u bytes of ACPI tables don't fit", tables->len);
-        return false;
-    }
     load->rsdp = load->low_end + ACPI_RSDP_OFFSET;
-    return put(load, load->low_end, tables->data, tables->len, "ACPI tables", error);
+    if (size > LAYOUT_ACPI_SIZE)
+        error_set(error, "-machine: %u bytes of ACPI tables don't fit", size);
+    else
+        ok = put(load, load->low_end, tables->bytes->data, size, "ACPI tables", error);
+    acpi_tables_free(tables);
+    return ok;
 }
 
 /* Null, (unused), code at 0x10 and data at 0x18: flat, as the 32-bit boot protocol wants them. */
@@ -313,25 +358,19 @@ bool boot_load(struct boot *boot, struct memory *mem, uint64_t ram_size,
     struct load load = {
         .boot = boot, .mem = mem, .ram_size = ram_size, .low_end = layout_acpi(ram_size),
     };
-    const struct boot_file *file = &boot->kernel;
     g_autofree uint8_t *kernel = NULL;
+    uint64_t size;
 
-    if (file->size > MAX_KERNEL_FILE) {
-        error_set(error, "-kernel: %s: %llu MiB are too large for a kernel: a bzImage or "
-                  "an ELF file", file->name, file->size / MIB);
-        return false;
-    }
-    kernel = g_malloc(file->size);
-    if (!file_read(file, 0, kernel, file->size, error))
+    if (!boot_read_kernel(boot, &kernel, &size, error))
         return false;
     load.map_entries = memory_map_build(ram_size, load.map);
     if (!load_acpi(&load, board, error) || !load_gdt(&load, error))
         return false;
-    if (elf_pvh_is(kernel, file->size))
-        return load_elf(&load, kernel, file->size, entry, error);
-    if (bzimage_is(kernel, file->size))
-        return load_bzimage(&load, kernel, file->size, entry, error);
+    if (elf_pvh_is(kernel, size))
+        return load_elf(&load, kernel, size, entry, error);
+    if (bzimage_is(kernel, size))
+        return load_bzimage(&load, kernel, size, entry, error);
     error_set(error, "-kernel: %s: not a kernel: a Linux bzImage, or an ELF file with a PVH "
-              "entry", file->name);
+              "entry", boot->kernel.name);
     return false;
 }

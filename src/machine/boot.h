@@ -15,6 +15,14 @@ struct boot;
 struct boot *boot_open(const char *kernel, const char *initrd, const char *append, GError **error);
 void boot_close(struct boot *boot);
 
+/* The files' bytes for firmware that loads them itself; the caller frees. No initrd: nothing is set. */
+bool boot_read_kernel(struct boot *boot, uint8_t **data, uint64_t *size, GError **error);
+bool boot_read_initrd(struct boot *boot, uint8_t **data, uint64_t *size, GError **error);
+const char *boot_cmdline(const struct boot *boot);      /* never NULL */
+/* A regular file that isn't empty, up to 1 GiB. */
+bool boot_read_file(const char *option, const char *name, uint8_t **data, uint64_t *size,
+                    GError **error);
+
 /* How the first vCPU starts: 32-bit protected mode, paging off, flat segments. */
 struct boot_entry {
     uint32_t eip, ebx, esi;

@@ -36,7 +36,7 @@ struct machine_options {
     int kernel_irqchip;
     bool usb, graphics, mem_merge, dump_guest_core;
     enum on_off_auto hpet, vmport;
-    char *kernel, *initrd, *append;
+    char *kernel, *initrd, *append, *firmware;
 };
 
 /* The properties of -accel soft; index of an enum in its names[]. */
@@ -71,7 +71,9 @@ struct machine_config {
     uint64_t max_ram_size;      /* 0: not given: no memory can come later */
     unsigned ram_slots;
     unsigned cpus;
-    char *kernel, *initrd, *append;
+    GPtrArray *fw_cfg;          /* of char *: -fw_cfg */
+    char *kernel, *initrd, *append, *bios, *debugcon;
+    unsigned debugcon_port;
     char *name, *uuid, *pidfile;
     bool nographic, display_none, nodefaults, no_reboot, no_shutdown, stopped, daemonize;
     bool no_serial, no_monitor; /* given as "none" */

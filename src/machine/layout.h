@@ -20,8 +20,8 @@
 #define LAYOUT_PCI_WINDOW_LAST  0xfebfffffULL
 #define LAYOUT_IOAPIC           0xfec00000ULL
 #define LAYOUT_LAPIC            0xfee00000ULL
-/* Four pages that KVM uses itself (KVM_SET_TSS_ADDR and its identity map). */
-#define LAYOUT_KVM_RESERVED     0xfffbc000ULL
+/* Four pages that KVM uses itself (KVM_SET_TSS_ADDR, its identity map), below all firmware. */
+#define LAYOUT_KVM_RESERVED     0xfeffc000ULL
 
 /* Below 1 MiB: what a PC keeps free, and what the loader needs. */
 #define LAYOUT_GDT              0x1000ULL
@@ -31,6 +31,7 @@
 #define LAYOUT_CMDLINE_MAX      0x10000ULL
 #define LAYOUT_LOADER_END       0x20000ULL
 #define LAYOUT_BASE_RAM_END     0x9fc00ULL      /* 639 KiB, as where there is a BIOS data area */
+#define LAYOUT_VGA              0xa0000ULL
 #define LAYOUT_HIGH_MEMORY      0x100000ULL
 
 /* The ACPI tables lie at the end of low RAM. */

@@ -49,8 +49,8 @@ static bool check_references(const struct machine_config *cfg, GError **error)
                   "there yet: kvm-type=sw-protected-vm", m->confidential_guest_support);
         return false;
     }
-    if (!cfg->kernel && !cfg->stopped) {
-        error_set(error, "-kernel: there is nothing to boot: -kernel FILE");
+    if (!cfg->kernel && !cfg->bios && !cfg->stopped) {
+        error_set(error, "-kernel: there is nothing to boot: -kernel FILE, or -bios FILE");
         return false;
     }
     return true;
@@ -103,6 +103,8 @@ static bool map_ram(struct machine *m, struct ram_block *block, GError **error)
 {
     uint64_t low = layout_low_ram(m->ram_size);
 
+    if (m->firmware)
+        return firmware_map(m->firmware, m->mem, block, m->protected, error);
     return memory_map(m->mem, block, 0, 0, low, error) &&
            (low == m->ram_size ||
             memory_map(m->mem, block, low, LAYOUT_HIGH_RAM, m->ram_size - low, error));
@@ -165,7 +167,9 @@ static bool make_memory(struct machine *m, GError **error)
         return false;
     m->mem = memory_new(m->vm);
     if (!backend)
-        backend = memory_backend_new_default(m->ram_size, m->protected, error);
+        backend = memory_backend_new_internal("pc.ram", m->ram_size,
+                                              m->protected ? BACKEND_TWO_BACKINGS : BACKEND_PLAIN,
+                                              error);
     block = backend ? ram_block_new(m->mem, backend, error) : NULL;
     if (!block || !map_ram(m, block, error)) {
         g_prefix_error(error, "-m: ");
@@ -246,12 +250,15 @@ static bool make_board(struct machine *m, GError **error)
         error_set_errno(error, ret, "-machine: cannot read KVM's interrupt controllers");
         return false;
     }
-    m->board = q35_new(m->vm, &power, m->cfg->serials->len);
+    m->board = q35_new(m->mem, m->protected, &power, m->cfg->serials->len);
     if (!m->board) {
         error_set(error, "-machine: two devices of the board claim the same address");
         return false;
     }
     m->devices = q35_make_devices(m->board, &host);
+    q35_set_cmos(m->board, m->ram_size, m->cfg->cpus);
+    if (m->firmware)
+        q35_use_firmware(m->board, firmware_pam(m->firmware));
     return true;
 }
 
@@ -294,7 +301,9 @@ static bool make_debug(struct machine *m, GError **error)
     return m->debug != NULL;
 }
 
-bool machine_load(struct machine *m, GError **error)
+/* --- Loading --- */
+
+static struct acpi_board describe_board(const struct machine *m)
 {
     struct acpi_board board = {
         .cpus = m->nr_cpus, .serials = m->cfg->serials->len, .ecam = LAYOUT_ECAM,
@@ -302,20 +311,44 @@ bool machine_load(struct machine *m, GError **error)
         .device_memory_size = m->device_memory_size,
     };
     uint64_t end = MAX(layout_high_end(m->ram_size), m->device_memory + m->device_memory_size);
-    struct boot_entry entry;
-    int ret;
 
     board.pci_window64 = layout_pci_window64(end, kvm_vm_address_bits(m->vm),
                                              &board.pci_window64_size);
-    if (m->boot) {
-        if (!boot_load(m->boot, m->mem, m->ram_size, &board, &entry, error))
-            return false;
-        ret = vcpu_set_entry(m->cpus[0].vcpu, &entry);
-        if (ret < 0) {
-            error_set_errno(error, ret, "-kernel: cannot set the first CPU's registers");
-            return false;
-        }
-    }
+    return board;
+}
+
+static bool fill_fw_cfg(struct machine *m, GError **error)
+{
+    struct acpi_board board = describe_board(m);
+    const struct firmware_facts facts = {
+        .ram_size = m->ram_size, .cpus = m->nr_cpus, .serials = m->cfg->serials->len,
+        .memory_end = m->device_memory_size ? m->device_memory + m->device_memory_size : 0,
+        .uuid = m->cfg->uuid, .acpi = &board, .boot = m->firmware ? m->boot : NULL,
+        .user_items = m->cfg->fw_cfg,
+    };
+
+    return firmware_add_items(q35_fw_cfg(m->board), &facts, error);
+}
+
+static bool load_kernel(struct machine *m, GError **error)
+{
+    struct acpi_board board = describe_board(m);
+    struct boot_entry entry;
+    int ret;
+
+    if (!boot_load(m->boot, m->mem, m->ram_size, &board, &entry, error))
+        return false;
+    ret = vcpu_set_entry(m->cpus[0].vcpu, &entry);
+    if (ret < 0)
+        error_set_errno(error, ret, "-kernel: cannot set the first CPU's registers");
+    return ret >= 0;
+}
+
+bool machine_load(struct machine *m, GError **error)
+{
+    /* Firmware starts where the processor does, and loads the kernel itself. */
+    if (m->firmware ? !firmware_load(m->firmware, error) : m->boot && !load_kernel(m, error))
+        return false;
     if (m->protected && !memory_launch(m->mem, m->cpus[0].vcpu, error)) {
         g_prefix_error(error, "-machine: ");
         return false;
@@ -333,6 +366,11 @@ static bool make(struct machine *m, const struct kvm_driver *driver, const struc
         if (!m->boot)
             return false;
     }
+    if (m->cfg->bios) {
+        m->firmware = firmware_open(m->cfg->bios, error);
+        if (!m->firmware)
+            return false;
+    }
     ret = kvm_vm_new(driver, needs, &m->vm);
     if (ret == 0)
         ret = kvm_vm_create_irqchip(m->vm, LAYOUT_KVM_RESERVED);
@@ -341,7 +379,7 @@ static bool make(struct machine *m, const struct kvm_driver *driver, const struc
         return false;
     }
     return make_memory(m, error) && make_cpus(m, error) && make_board(m, error) &&
-           make_debug(m, error) && machine_load(m, error);
+           fill_fw_cfg(m, error) && make_debug(m, error) && machine_load(m, error);
 }
 
 struct machine *machine_new(const struct machine_config *cfg, const struct kvm_driver *driver,
@@ -374,6 +412,7 @@ void machine_free(struct machine *m)
     q35_free(m->board);
     irqchip_state_free(m->irqchip_power_on);
     boot_close(m->boot);
+    firmware_close(m->firmware);
     vfio_containers_detach();
     memory_free(m->mem);
     kvm_vm_free(m->vm);

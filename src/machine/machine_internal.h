@@ -5,6 +5,7 @@
 
 #include "boot.h"
 #include "debug.h"
+#include "firmware.h"
 #include "machine.h"
 #include "power_on.h"
 #include "q35.h"
@@ -40,7 +41,8 @@ struct machine {
     uint64_t ram_size;
     uint64_t device_memory, device_memory_size; /* for memory devices; size 0: none can come */
     bool protected;             /* all RAM is made private before the guest runs */
-    struct boot *boot;          /* NULL: nothing to boot */
+    struct boot *boot;          /* NULL: no kernel */
+    struct firmware *firmware;  /* NULL: none; with neither there is nothing to boot */
     struct q35 *board;
     struct devices *devices;    /* the board's */
     struct debug *debug;

@@ -55,6 +55,7 @@ const struct property machine_properties[] = {
     PROP("kernel", PROP_STRING, kernel, "as -kernel"),
     PROP("initrd", PROP_STRING, initrd, "as -initrd"),
     PROP("append", PROP_STRING, append, "as -append"),
+    PROP("firmware", PROP_STRING, firmware, "as -bios"),
     { .name = NULL },
 };
 
@@ -474,6 +475,34 @@ OPTION_SETTER(option_set_drive)
 OPTION_SETTER(option_set_blockdev)
 {
     g_ptr_array_add(cfg->blockdevs, g_strdup(value));
+    return true;
+}
+
+OPTION_SETTER(option_set_global)
+{
+    static const char iobase[] = "isa-debugcon.iobase=";
+    char *end;
+    unsigned long port;
+
+    if (!g_str_has_prefix(value, iobase)) {
+        error_set(error, "'%s': only %sPORT: properties of other devices go to their -device",
+                  value, iobase);
+        return false;
+    }
+    value += strlen(iobase);
+    errno = 0;
+    port = strtoul(value, &end, 0);
+    if (!g_ascii_isdigit(*value) || *end || errno || port > UINT16_MAX) {
+        error_set(error, "'%s' is not an I/O port: %s0x402", value, iobase);
+        return false;
+    }
+    cfg->debugcon_port = port;
+    return true;
+}
+
+OPTION_SETTER(option_set_fw_cfg)
+{
+    g_ptr_array_add(cfg->fw_cfg, g_strdup(value));
     return true;
 }
 

@@ -5,6 +5,7 @@
  */
 #include "options.h"
 
+#include "debugcon.h"
 #include "error.h"
 
 #include <string.h>
@@ -33,6 +34,16 @@ static const struct option_row option_rows[] = {
       FIELD(kernel) },
     { "initrd", OPTION_STRING, "FILE", "initial RAM disk for the kernel", FIELD(initrd) },
     { "append", OPTION_STRING, "TEXT", "the kernel's command line", FIELD(append) },
+    { "bios", OPTION_STRING, "FILE",
+      "firmware, which then boots the disk or the kernel: bios-256k.bin, OVMF.fd", FIELD(bios) },
+    { "fw_cfg", OPTION_CALL, "[name=]NAME,string=TEXT|file=FILE",
+      "an item for firmware and guest to read; opt/... are the user's names",
+      .set = option_set_fw_cfg },
+    { "debugcon", OPTION_STRING, "DEV", "firmware's debug port leads there, as -serial",
+      FIELD(debugcon) },
+    { "global", OPTION_CALL, "isa-debugcon.iobase=PORT",
+      "the port of -debugcon: 0x402 for SeaBIOS and OVMF (default 0xe9)",
+      .set = option_set_global },
     { "chardev", OPTION_CALL, "BACKEND,id=ID[,PROP=VALUE,...]",
       "a byte stream: stdio, socket, file, null, pty; -chardev help lists properties",
       .set = option_set_chardev },
@@ -80,8 +91,7 @@ static const struct option_row option_rows[] = {
     { "h", OPTION_CALL, NULL, "as -help", .set = option_set_help },
     { "version", OPTION_CALL, NULL, "the version", .set = option_set_version },
 
-    { "bios", OPTION_REFUSED, "FILE", "firmware can't be run yet: boot with -kernel" },
-    { "pflash", OPTION_REFUSED, "FILE", "firmware can't be run yet: boot with -kernel" },
+    { "pflash", OPTION_REFUSED, "FILE", "there is no flash memory: -bios FILE, which can't be written" },
     { "hda", OPTION_REFUSED, "FILE", "there are no IDE disks: -drive file=FILE,format=raw,if=virtio" },
     { "cdrom", OPTION_REFUSED, "FILE",
       "there are no CD drives: -drive file=FILE,format=raw,if=virtio,readonly=on" },
@@ -186,6 +196,7 @@ static bool check_together(struct machine_config *cfg, GError **error)
     struct machine_options *m = &cfg->machine;
     char **moved[][2] = {
         { &m->kernel, &cfg->kernel }, { &m->initrd, &cfg->initrd }, { &m->append, &cfg->append },
+        { &m->firmware, &cfg->bios },
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(moved); i++) {
@@ -276,9 +287,11 @@ void config_init(struct machine_config *cfg)
     cfg->blockdevs = g_ptr_array_new_with_free_func(g_free);
     cfg->devices = g_ptr_array_new_with_free_func(g_free);
     cfg->serials = g_ptr_array_new_with_free_func(g_free);
+    cfg->fw_cfg = g_ptr_array_new_with_free_func(g_free);
     cfg->traces = g_ptr_array_new_with_free_func(g_free);
     cfg->monitors = g_ptr_array_new_with_free_func(monitor_option_free);
     cfg->cpus = 1;
+    cfg->debugcon_port = DEBUGCON_PORT;
     cfg->machine.mem_merge = cfg->machine.dump_guest_core = true;
 }
 
@@ -286,13 +299,13 @@ void config_clear(struct machine_config *cfg)
 {
     struct machine_options *m = &cfg->machine;
     char *strings[] = {
-        cfg->trace_file, cfg->kernel, cfg->initrd, cfg->append, cfg->name, cfg->uuid,
+        cfg->trace_file, cfg->kernel, cfg->initrd, cfg->append, cfg->bios, cfg->debugcon, cfg->name, cfg->uuid,
         cfg->pidfile, cfg->print, m->accel, m->memory_backend, m->confidential_guest_support,
-        m->debug, m->kernel, m->initrd, m->append, cfg->soft.pin,
+        m->debug, m->kernel, m->initrd, m->append, m->firmware, cfg->soft.pin,
     };
     GPtrArray *lists[] = {
         cfg->accels, cfg->soft.fails, cfg->objects, cfg->chardevs, cfg->drives, cfg->blockdevs,
-        cfg->devices, cfg->serials, cfg->traces, cfg->monitors,
+        cfg->devices, cfg->serials, cfg->traces, cfg->monitors, cfg->fw_cfg,
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(strings); i++)

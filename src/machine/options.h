@@ -41,6 +41,8 @@ OPTION_SETTER(option_set_chardev);
 OPTION_SETTER(option_set_device);
 OPTION_SETTER(option_set_drive);
 OPTION_SETTER(option_set_blockdev);
+OPTION_SETTER(option_set_fw_cfg);
+OPTION_SETTER(option_set_global);
 OPTION_SETTER(option_set_serial);
 OPTION_SETTER(option_set_monitor);
 OPTION_SETTER(option_set_mon);

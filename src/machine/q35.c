@@ -12,6 +12,8 @@
 #include "i8042.h"
 #include "layout.h"
 #include "pci_device.h"
+#include "port92.h"
+#include "range.h"
 #include "rtc.h"
 #include "serial.h"
 
@@ -26,6 +28,9 @@ struct q35 {
     struct rtc *rtc;
     struct acpi_pm *pm;
     struct i8042 *kbc;
+    struct port92 *port92;
+    struct fw_cfg *fw_cfg;
+    struct pam *pam;            /* NULL: there is nothing that its registers change */
     struct pci_bus *pci;
     struct pci_function host_bridge, isa_bridge;
     struct pci_hotplug *hotplug;
@@ -90,9 +95,15 @@ enum {
     CLASS_HOST_BRIDGE = 0x0600, CLASS_ISA_BRIDGE = 0x0601,
     COMMAND_IO_MEMORY_MASTER = 7,
     SUBSYSTEM_QEMU_VENDOR = 0x1af4, SUBSYSTEM_QEMU = 0x1100,    /* what drivers' quirks expect */
-    HOST_PCIEXBAR = 0x60,
-    LPC_PMBASE = 0x40, LPC_ACPI_CNTL = 0x44, LPC_ACPI_ENABLE = 0x80,
+    HOST_PCIEXBAR = 0x60, HOST_PAM = 0x90,
+    LPC_PMBASE = 0x40, LPC_ACPI_CNTL = 0x44, LPC_ACPI_ENABLE = 0x80, LPC_RCBA = 0xf0,
 };
+
+/* Where the board's eight PCI lines go on the 8259s. */
+static const uint8_t lpc_pirq[PCI_INTX_LINES] = {
+    0x60, 0x61, 0x62, 0x63, 0x68, 0x69, 0x6a, 0x6b,
+};
+enum { PIRQ_OFF = 0x80, PIRQ_LINE = 0x0f };
 
 static void init_function(struct pci_function *f, const char *name, uint8_t devfn,
                           uint16_t device, uint16_t class)
@@ -115,13 +126,43 @@ static void add_pci_functions(struct q35 *board)
     init_function(&board->host_bridge, "q35-host", PCI_DEVFN(0, 0), DEVICE_Q35_HOST,
                   CLASS_HOST_BRIDGE);
     pci_set32(board->host_bridge.config, HOST_PCIEXBAR, LAYOUT_ECAM | 1);
+    /* A kernel that is loaded finds what firmware leaves: RAM. */
+    for (unsigned i = 0; i < PAM_REGISTERS; i++)
+        board->host_bridge.config[HOST_PAM + i] = i ? PAM_WRITABLE : PAM_WRITABLE_FIRST;
     pci_add(board->pci, &board->host_bridge);
 
     init_function(&board->isa_bridge, "ich9-lpc", PCI_DEVFN(31, 0), DEVICE_ICH9_LPC,
                   CLASS_ISA_BRIDGE);
     pci_set32(board->isa_bridge.config, LPC_PMBASE, ACPI_PM_BASE | 1);
     board->isa_bridge.config[LPC_ACPI_CNTL] = LPC_ACPI_ENABLE;
+    /* The chipset's own registers, of which there is none: firmware sets where they would be. */
+    pci_set32(board->isa_bridge.writable, LPC_RCBA, 0xffffc001);
+    for (unsigned i = 0; i < G_N_ELEMENTS(lpc_pirq); i++) {
+        board->isa_bridge.config[lpc_pirq[i]] = PIRQ_OFF;
+        board->isa_bridge.writable[lpc_pirq[i]] = PIRQ_OFF | PIRQ_LINE;
+    }
     pci_add(board->pci, &board->isa_bridge);
+}
+
+static void host_bridge_written(struct pci_function *f, unsigned offset, unsigned size)
+{
+    struct q35 *board = (struct q35 *)((char *)f - offsetof(struct q35, host_bridge));
+
+    if (board->pam && ranges_overlap(offset, size, HOST_PAM, PAM_REGISTERS))
+        pam_update(board->pam, f->config + HOST_PAM);
+}
+
+void q35_use_firmware(struct q35 *board, struct pam *pam)
+{
+    struct pci_function *f = &board->host_bridge;
+
+    board->pam = pam;
+    f->written = host_bridge_written;
+    for (unsigned i = 0; i < PAM_REGISTERS; i++) {
+        f->config[HOST_PAM + i] = f->initial[HOST_PAM + i] = 0;
+        f->writable[HOST_PAM + i] = i ? PAM_WRITABLE : PAM_WRITABLE_FIRST;
+    }
+    host_bridge_written(f, 0, PCI_CONFIG_SIZE);
 }
 
 /* --- The board --- */
@@ -151,12 +192,13 @@ static void ejected(void *opaque, unsigned slot)
         pci_device_eject(board->devices, slot);
 }
 
-struct q35 *q35_new(struct kvm_vm *vm, const struct power_ops *power, unsigned nr_serials)
+struct q35 *q35_new(struct memory *mem, bool protected, const struct power_ops *power,
+                    unsigned nr_serials)
 {
     struct q35 *board = g_new0(struct q35, 1);
     struct irq sci, rtc;
 
-    board->vm = vm;
+    board->vm = memory_vm(mem);
     board->bus = bus_new();
     sci = new_line(board, ACPI_SCI);
     rtc = new_line(board, GSI_RTC);
@@ -164,9 +206,12 @@ struct q35 *q35_new(struct kvm_vm *vm, const struct power_ops *power, unsigned n
     board->pm = acpi_pm_new(board->bus, &sci, power);
     board->rtc = rtc_new(board->bus, &rtc);
     board->kbc = i8042_new(board->bus, power);
+    board->port92 = port92_new(board->bus, power);
+    /* In a protected VM the device couldn't write where firmware's buffers are. */
+    board->fw_cfg = fw_cfg_new(board->bus, mem, !protected);
     board->hotplug = pci_hotplug_new(board->bus, board->pm, ejected, board);
     if (!board->pci || !board->pm || !board->rtc || !board->kbc || !board->hotplug ||
-        !add_serials(board, nr_serials)) {
+        !board->port92 || !board->fw_cfg || !add_serials(board, nr_serials)) {
         q35_free(board);
         return NULL;
     }
@@ -194,12 +239,46 @@ void q35_free(struct q35 *board)
     pci_hotplug_free(board->hotplug);
     for (size_t i = 0; i < G_N_ELEMENTS(board->serials); i++)
         serial_free(board->serials[i]);
+    fw_cfg_free(board->fw_cfg);
+    port92_free(board->port92);
     i8042_free(board->kbc);
     rtc_free(board->rtc);
     acpi_pm_free(board->pm);
     pci_bus_free(board->pci);
     bus_free(board->bus);
     g_free(board);
+}
+
+struct fw_cfg *q35_fw_cfg(struct q35 *board)
+{
+    return board->fw_cfg;
+}
+
+/* Little-endian over the given registers. */
+static void set_cmos(struct q35 *board, uint8_t index, unsigned bytes, uint64_t value)
+{
+    for (; bytes--; index++, value >>= 8)
+        rtc_set_cmos(board->rtc, index, value);
+}
+
+/* The registers that PC firmware has used since the AT, and Bochs' and QEMU's for more memory. */
+void q35_set_cmos(struct q35 *board, uint64_t ram_size, unsigned cpus)
+{
+    enum {
+        CMOS_BASE_KIB = 0x15, CMOS_EXTENDED_KIB = 0x17, CMOS_EXTENDED_KIB_2 = 0x30,
+        CMOS_ABOVE_16M = 0x34, CMOS_BOOT_ORDER = 0x3d, CMOS_ABOVE_4G = 0x5b, CMOS_CPUS = 0x5f,
+        BOOT_DISK = 2,
+    };
+    uint64_t low = layout_low_ram(ram_size);
+    uint64_t extended = MIN((low - MIB) / KIB, 0xffff);
+
+    set_cmos(board, CMOS_BASE_KIB, 2, 640);
+    set_cmos(board, CMOS_EXTENDED_KIB, 2, extended);
+    set_cmos(board, CMOS_EXTENDED_KIB_2, 2, extended);
+    set_cmos(board, CMOS_ABOVE_16M, 2, low > 16 * MIB ? (low - 16 * MIB) / (64 * KIB) : 0);
+    set_cmos(board, CMOS_ABOVE_4G, 3, (ram_size - low) / (64 * KIB));
+    set_cmos(board, CMOS_CPUS, 1, cpus - 1);
+    set_cmos(board, CMOS_BOOT_ORDER, 1, BOOT_DISK);     /* there is nothing else */
 }
 
 struct bus *q35_bus(struct q35 *board)
@@ -215,6 +294,8 @@ void q35_reset(struct q35 *board)
             serial_reset(board->serials[i]);
     }
     i8042_reset(board->kbc);
+    port92_reset(board->port92);
+    fw_cfg_reset(board->fw_cfg);
     rtc_reset(board->rtc);
     acpi_pm_reset(board->pm);
     if (board->devices)

@@ -63,8 +63,8 @@ bool run_state_start(struct machine *m, GError **error)
 {
     if (m->state == STATE_RUNNING)
         return true;
-    if (!m->boot) {
-        error_set(error, "There is nothing to boot: start with -kernel");
+    if (!m->boot && !m->firmware) {
+        error_set(error, "There is nothing to boot: start with -kernel or -bios");
         return false;
     }
     if (m->state == STATE_SHUTDOWN || m->state == STATE_INTERNAL_ERROR) {

@@ -24,7 +24,11 @@ static GByteArray *build(unsigned cpus, unsigned serials)
         .device_memory = 9 * GIB, .device_memory_size = 2 * GIB,
     };
 
-    return acpi_build(&board, BASE);
+    struct acpi_tables *tables = acpi_build(&board, BASE);
+    GByteArray *bytes = g_byte_array_ref(tables->bytes);
+
+    acpi_tables_free(tables);
+    return bytes;
 }
 
 static uint64_t load(const uint8_t *at, unsigned bytes)

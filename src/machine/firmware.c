@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The firmware's image and where the guest sees it: it ends at 4 GiB, where the
+ * processor starts, and its last 128 KiB are below 1 MiB as well.
+ *
+ * With ordinary RAM it is a ROM, in both places, and the PAM registers change what is
+ * below 1 MiB.  A slot with a guest_memfd can neither be read-only nor lie in two
+ * places, so with such RAM all below 1 MiB is RAM for good and holds a copy; and a
+ * protected VM has the image itself in private memory, which it may write.
+ */
+#include "firmware.h"
+
+#include "error.h"
+#include "fd.h"
+#include "layout.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define IMAGE_UNIT (64 * KIB)
+#define IMAGE_MAX  (16 * MIB)
+#define LOW_COPY   (128 * KIB)
+
+struct firmware {
+    char *path;
+    uint8_t *image;
+    uint64_t size;
+    struct memory *mem;
+    struct pam *pam;
+    bool protected;
+};
+
+/* --- The file --- */
+
+static const char *const search_path[] = {
+    "/usr/share/seabios", "/usr/share/ovmf", "/usr/share/OVMF", "/usr/share/qemu",
+};
+
+static char *find_file(const char *name)
+{
+    if (!strchr(name, '/') && !g_file_test(name, G_FILE_TEST_EXISTS)) {
+        for (size_t i = 0; i < G_N_ELEMENTS(search_path); i++) {
+            g_autofree char *path = g_build_filename(search_path[i], name, NULL);
+
+            if (g_file_test(path, G_FILE_TEST_EXISTS))
+                return g_steal_pointer(&path);
+        }
+    }
+    return g_strdup(name);
+}
+
+static bool check_image(const char *path, const struct stat *st, GError **error)
+{
+    if (!S_ISREG(st->st_mode))
+        error_set(error, "-bios: %s: is not a regular file: a firmware image", path);
+    else if (st->st_size == 0 || st->st_size % IMAGE_UNIT || (uint64_t)st->st_size > IMAGE_MAX)
+        error_set(error, "-bios: %s: %lld bytes are no firmware image: a multiple of 64 KiB up to "
+                  "16 MiB, such as bios-256k.bin or OVMF.fd", path, (long long)st->st_size);
+    else
+        return true;
+    return false;
+}
+
+static bool read_image(struct firmware *fw, GError **error)
+{
+    /* O_NONBLOCK: a FIFO must not make us wait before it is refused. */
+    int fd = open(fw->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    struct stat st;
+    bool ok = false;
+
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        error_set_errno(error, errno, "-bios: %s", fw->path);
+    } else if (check_image(fw->path, &st, error)) {
+        fw->size = st.st_size;
+        fw->image = g_malloc(fw->size);
+        ok = pread(fd, fw->image, fw->size, 0) == (ssize_t)fw->size;
+        if (!ok)
+            error_set(error, "-bios: %s: can't be read whole", fw->path);
+    }
+    fd_closep(&fd);
+    return ok;
+}
+
+struct firmware *firmware_open(const char *name, GError **error)
+{
+    struct firmware *fw = g_new0(struct firmware, 1);
+
+    fw->path = find_file(name);
+    if (read_image(fw, error))
+        return fw;
+    firmware_close(fw);
+    return NULL;
+}
+
+void firmware_close(struct firmware *fw)
+{
+    if (!fw)
+        return;
+    pam_free(fw->pam);
+    g_free(fw->image);
+    g_free(fw->path);
+    g_free(fw);
+}
+
+/* --- Memory --- */
+
+/* Private memory of the same kind as the RAM's: the machine then needs nothing else of KVM. */
+static struct ram_block *make_private(struct firmware *fw, enum backend_kind kind, GError **error)
+{
+    struct memory_backend *backend = memory_backend_new_internal("pc.bios", fw->size, kind, error);
+
+    return backend ? ram_block_new(fw->mem, backend, error) : NULL;
+}
+
+static struct ram_block *make_rom(struct firmware *fw, GError **error)
+{
+    struct ram_block *rom = ram_block_new_internal(fw->mem, "pc.bios", fw->size, true, error);
+
+    if (rom)
+        memcpy(ram_block_host(rom), fw->image, fw->size);
+    return rom;
+}
+
+static bool map_high_ram(struct firmware *fw, struct ram_block *ram, GError **error)
+{
+    uint64_t size = ram_block_size(ram), low = layout_low_ram(size);
+
+    return low == size || memory_map(fw->mem, ram, low, LAYOUT_HIGH_RAM, size - low, error);
+}
+
+/* As a PC has it: a hole for graphics, and what is between it and 1 MiB is the PAM's. */
+static bool map_ram_with_holes(struct firmware *fw, struct ram_block *ram, GError **error)
+{
+    uint64_t low = layout_low_ram(ram_block_size(ram));
+
+    return memory_map(fw->mem, ram, 0, 0, LAYOUT_VGA, error) &&
+           memory_map(fw->mem, ram, LAYOUT_HIGH_MEMORY, LAYOUT_HIGH_MEMORY,
+                      low - LAYOUT_HIGH_MEMORY, error);
+}
+
+bool firmware_map(struct firmware *fw, struct memory *mem, struct ram_block *ram, bool protected,
+                  GError **error)
+{
+    enum backend_kind kind = ram_block_kind(ram);
+    struct ram_block *bios;
+    bool ok;
+
+    fw->mem = mem;
+    fw->protected = protected;
+    bios = protected ? make_private(fw, kind, error) : make_rom(fw, error);
+    if (!bios || !memory_map(mem, bios, 0, 4 * GIB - fw->size, fw->size, error)) {
+        g_prefix_error(error, "-bios: ");
+        return false;
+    }
+    if (kind == BACKEND_PLAIN) {
+        fw->pam = pam_new(mem, ram, bios);
+        ok = map_ram_with_holes(fw, ram, error);
+    } else {
+        ok = memory_map(mem, ram, 0, 0, layout_low_ram(ram_block_size(ram)), error);
+    }
+    return ok && map_high_ram(fw, ram, error);
+}
+
+struct pam *firmware_pam(struct firmware *fw)
+{
+    return fw->pam;
+}
+
+static bool put(struct firmware *fw, uint64_t gpa, uint64_t size, GError **error)
+{
+    uint64_t failed = gpa;
+
+    if (memory_write(fw->mem, gpa, fw->image + (fw->size - size), size, &failed))
+        return true;
+    error_set(error, "-bios: %s: no shared RAM at 0x%" G_GINT64_MODIFIER "x", fw->path, failed);
+    return false;
+}
+
+bool firmware_load(struct firmware *fw, GError **error)
+{
+    uint64_t low = MIN(fw->size, LOW_COPY);
+
+    return (fw->pam || put(fw, LAYOUT_HIGH_MEMORY - low, low, error)) &&
+           (!fw->protected || put(fw, 4 * GIB - fw->size, fw->size, error));
+}

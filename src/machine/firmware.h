@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * -bios: the image, the memory that it lies in, and what it is told by fw_cfg.
+ */
+#ifndef MACHINE_FIRMWARE_H
+#define MACHINE_FIRMWARE_H
+
+#include "acpi.h"
+#include "boot.h"
+#include "fw_cfg.h"
+#include "pam.h"
+
+struct firmware;
+
+/* name: a file; a bare name is also looked for where packages have firmware. */
+struct firmware *firmware_open(const char *name, GError **error);
+void firmware_close(struct firmware *fw);
+
+/*
+ * firmware_map - all RAM, and the image below 4 GiB (docs/machine.md, "Firmware").
+ * protected: in private memory like ram.  Once.
+ */
+bool firmware_map(struct firmware *fw, struct memory *mem, struct ram_block *ram, bool protected,
+                  GError **error);
+/* What the PAM registers change; NULL: nothing, all below 1 MiB is RAM. */
+struct pam *firmware_pam(struct firmware *fw);
+/* After each reset: what isn't ROM is written again. */
+bool firmware_load(struct firmware *fw, GError **error);
+
+struct firmware_facts {
+    uint64_t ram_size;
+    uint64_t memory_end;        /* where memory may still come; 0: nowhere */
+    unsigned cpus, serials;
+    const char *uuid;           /* NULL: none */
+    const struct acpi_board *acpi;
+    struct boot *boot;          /* what -kernel named; NULL: nothing */
+    GPtrArray *user_items;      /* of char *: -fw_cfg */
+};
+
+/* Everything that fw_cfg has. Errors begin with the option's name. */
+bool firmware_add_items(struct fw_cfg *fw, const struct firmware_facts *facts, GError **error);
+
+#endif

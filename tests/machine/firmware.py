@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""firmware.py --binary CLOISTER --files FOLDER CASE...: -bios with Debian's SeaBIOS and OVMF.
+
+Status 77 where a package or (for a kernel) FOLDER's vmlinuz and initrd.gz lack.
+"""
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "..", "tools"))
+
+from cloister_vm import Vm, VmError, protected          # noqa: E402
+
+EXIT_SKIP = 77
+TIMEOUT = 240 * int(os.environ.get("TEST_SLOWER", "1"))
+SEABIOS = "/usr/share/seabios/bios-256k.bin"
+OVMF = "/usr/share/ovmf/OVMF.fd"
+
+
+class Skip(Exception):
+    """What this machine lacks."""
+
+
+def need(path, package):
+    if not os.path.exists(path):
+        raise Skip(f"no {path}: install {package}")
+    return path
+
+
+def expect(condition, what):
+    if not condition:
+        raise VmError(what)
+
+
+def machine(setting, firmware, *arguments, memory=("-m", "256M")):
+    return Vm(setting.binary, ["-accel", "soft", *memory, "-bios", firmware, *arguments])
+
+
+def kernel(setting):
+    files = [os.path.join(setting.files, name) for name in ("vmlinuz", "initrd.gz")]
+    for path in files:
+        if not os.path.exists(path):
+            raise Skip(f"no {path}: make guest-files")
+    return ["-kernel", files[0], "-initrd", files[1], "-append", "console=ttyS0 panic=-1"]
+
+
+def boot_sector(text):
+    """Prints text on the first serial port, then halts."""
+    code = bytes.fromhex("fc 31c0 8ed8 be207c baf803"       # cld; ds = 0; si = 0x7c20; dx = 0x3f8
+                         "ac 08c0 7403 ee ebf8 fa f4")      # lodsb; al? out; again; cli; hlt
+    return code.ljust(0x20, b"\x90") + text + bytes(510 - 0x20 - len(text)) + b"\x55\xaa"
+
+
+def seabios(setting, folder):
+    """It boots a disk's first sector, by virtio; after a reset again; its debug port is heard."""
+    disk, debug = os.path.join(folder, "disk"), os.path.join(folder, "debug")
+    with open(disk, "wb") as file:
+        file.write(boot_sector(b"sector runs\r\n") + bytes(1 << 20))
+    with machine(setting, need(SEABIOS, "seabios"), "-smp", "2",
+                 "-drive", f"file={disk},format=raw,if=virtio", "-debugcon", f"file:{debug}",
+                 "-global", "isa-debugcon.iobase=0x402") as vm:
+        first = vm.wait_for("sector runs", TIMEOUT)
+        vm.qmp.command("system_reset")
+        vm.wait_for("sector runs", TIMEOUT, first.end())
+        qtree = vm.qmp.hmp("info qtree")
+        expect("isa-debugcon" in qtree, qtree)
+        vm.qmp.command("quit")
+        expect(vm.wait_end(TIMEOUT) == 0, vm.errors())
+    with open(debug, encoding="latin-1") as file:
+        text = file.read()
+    for what in ("Running on QEMU (q35)", "Found 2 cpu(s)", "ACPI: parse DSDT",
+                 "found virtio-blk at 00:01.0"):
+        expect(text.count(what) == 2, f"not twice in what it says: {what}\n{text}")
+
+
+def seabios_nothing(setting, folder):
+    """Without a disk it says so, and again after a reset; in a protected VM, as private RAM."""
+    with machine(setting, need(SEABIOS, "seabios"), memory=protected("private", "64M")) as vm:
+        first = vm.wait_for("No bootable device", TIMEOUT)
+        vm.qmp.command("system_reset")
+        vm.wait_for("No bootable device", TIMEOUT, first.end())
+        # Whoever reads RAM that the firmware runs in finds it private.
+        ranges = vm.qmp.command("x-query-ramblock-attributes")
+        expect("pc.bios" in str(ranges), f"{ranges}")
+
+
+def to_shell(vm):
+    vm.wait_for("to skip", TIMEOUT)
+    vm.type("\x1b")
+    vm.wait_for(r"Shell> ", TIMEOUT)
+
+
+def ovmf(setting, folder):
+    """It gets to its shell, which sees a disk and can reset."""
+    disk = os.path.join(folder, "disk")
+    with open(disk, "wb") as file:
+        file.write(bytes(1 << 20))
+    with machine(setting, need(OVMF, "ovmf"), "-drive", f"file={disk},format=raw,if=virtio",
+                 "-smp", "2") as vm:
+        to_shell(vm)
+        expect("PciRoot(0x0)/Pci(0x1,0x0)" in vm.console, vm.console)
+        vm.type("reset -s\r")
+        expect(vm.wait_end(TIMEOUT) == 0, vm.errors())
+
+
+def ovmf_linux(setting, folder):
+    """In a protected VM it starts the kernel that fw_cfg has; -fw_cfg is there for Linux too."""
+    with machine(setting, need(OVMF, "ovmf"), *kernel(setting), "-fw_cfg",
+                 "opt/test,string=hello", memory=protected("private", "512M")) as vm:
+        vm.wait_for(r"^guest# ", TIMEOUT)
+        expect("efi: EFI v" in vm.console, "not started by firmware")
+        vm.type("poweroff -f\n")
+        expect(vm.wait_end(TIMEOUT) == 0, vm.errors())
+
+
+def ovmf_in_place(setting, folder):
+    """It gets to its shell in a protected VM whose memory is converted in place."""
+    with machine(setting, need(OVMF, "ovmf"), memory=protected("guest-memfd", "256M")) as vm:
+        to_shell(vm)
+        vm.qmp.command("quit")
+        expect(vm.wait_end(TIMEOUT) == 0, vm.errors())
+
+
+def bad(setting, folder):
+    """What can't be firmware, and items that can't be added, are refused in a line."""
+    odd, large, item = (os.path.join(folder, name) for name in ("odd", "large", "item"))
+    for path, size in ((odd, 4096), (large, (16 << 20) + 65536), (item, 0)):
+        with open(path, "wb") as file:
+            file.truncate(size)
+    os.mkfifo(os.path.join(folder, "fifo"))
+    good = os.path.join(folder, "good")
+    with open(good, "wb") as file:
+        file.write(b"\xf4" * 65536)
+    for arguments, message in (
+            (["-bios", odd], "4096 bytes are no firmware image"),
+            (["-bios", large], "16842752 bytes are no firmware image"),
+            (["-bios", item], "0 bytes are no firmware image"),
+            (["-bios", folder + "/fifo"], "is not a regular file"),
+            (["-bios", folder], "is not a regular file"),
+            (["-bios", "no-such-firmware"], "-bios: no-such-firmware: No such file"),
+            (["-bios", good, "-kernel", good], "-kernel: firmware starts a Linux bzImage only"),
+            (["-bios", good, "-fw_cfg", "opt/x"], "-fw_cfg: 'opt/x': a name and what it holds"),
+            (["-bios", good, "-fw_cfg", "opt/x,string=a,file=b"], "-fw_cfg: 'opt/x,string=a,"),
+            (["-bios", good, "-fw_cfg", "opt/x,file=" + item], "is empty"),
+            (["-bios", good, "-fw_cfg", "etc/e820,string=a"], "-fw_cfg: name 'etc/e820' is taken"),
+            (["-bios", good, "-fw_cfg", "opt/x,text=a"], "Invalid parameter 'text'"),
+            (["-bios", good, "-debugcon", "null", "-global", "isa-debugcon.iobase=0x70"],
+             "another device is there"),
+            (["-bios", good, "-device", "isa-debugcon,chardev=c"], "can't find value 'c'")):
+        run = subprocess.run([setting.binary, "-accel", "soft", "-m", "16", "-display", "none",
+                              *arguments], capture_output=True, text=True, timeout=TIMEOUT,
+                             stdin=subprocess.DEVNULL)
+        expect(run.returncode == 1 and message in run.stderr and run.stderr.count("\n") == 1,
+               f"{arguments}: {run}")
+
+
+CASES = {"seabios": seabios, "seabios-nothing": seabios_nothing, "ovmf": ovmf,
+         "ovmf-linux": ovmf_linux, "ovmf-in-place": ovmf_in_place, "bad": bad}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--binary", default="build/cloister")
+    parser.add_argument("--files", default="build/guest")
+    parser.add_argument("cases", nargs="+", choices=CASES)
+    arguments = parser.parse_args()
+    for name in arguments.cases:
+        with tempfile.TemporaryDirectory(prefix="cloister-") as folder:
+            try:
+                CASES[name](arguments, folder)
+                print(f"{name}: ok")
+            except Skip as lack:
+                print(f"skipped: {lack}")
+                return EXIT_SKIP
+            except VmError as error:
+                print(f"{name}: FAILED: {error}")
+                return 1
+    return 0
+
+
+sys.exit(main())
