@@ -71,6 +71,13 @@ SOFTKVM_PUBLIC bool softkvm_maps(void);
 /* munmap(2) of what softkvm_mmap() returned (or a part of it). */
 SOFTKVM_PUBLIC int softkvm_munmap(void *addr, size_t length);
 
+/* mremap(2), the address in *ret, and mprotect(2), of any memory, where softkvm_maps(). */
+SOFTKVM_PUBLIC int softkvm_mremap(void *old, size_t old_length, size_t new_length, int flags,
+                                  void *new_addr, void **ret);
+SOFTKVM_PUBLIC int softkvm_mprotect(void *addr, size_t length, int prot);
+/* What of madvise(2) a guest_memfd refuses: -EINVAL; 0: it is for the kernel to do. */
+SOFTKVM_PUBLIC int softkvm_madvise(void *addr, size_t length, int advice);
+
 /* fallocate(2) of a guest_memfd, punching holes included. */
 SOFTKVM_PUBLIC int softkvm_fallocate(int fd, int mode, off_t offset, off_t length);
 

@@ -14,7 +14,6 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 /*
@@ -213,6 +212,8 @@ INTERPOSED int dup3(int fd, int newfd, int flags)
         va_end(args);                                                                    \
         if ((cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC) && in_table(fd))              \
             return library_dup(fd, arg, cmd == F_DUPFD ? 0 : O_CLOEXEC);                 \
+        if ((cmd == F_GET_SEALS || cmd == F_ADD_SEALS) && softkvm_owns(fd))              \
+            return libc_result(-EINVAL);                                                 \
         return NEXT(name_)(fd, cmd, arg);                                                \
     }
 
@@ -265,37 +266,6 @@ INTERPOSED ssize_t write(int fd, const void *buffer, size_t size)
 {
     return softkvm_owns(fd) ? libc_result(-EINVAL) : NEXT(write)(fd, buffer, size);
 }
-
-#define PWRITE(name_)                                                                    \
-    INTERPOSED ssize_t name_(int fd, const void *buffer, size_t size, off_t offset)      \
-    {                                                                                    \
-        return softkvm_owns(fd) ? libc_result(-EINVAL)                                   \
-                                : NEXT(name_)(fd, buffer, size, offset);                 \
-    }
-
-PWRITE(pwrite)
-PWRITE(pwrite64)
-
-#define VECTOR(name_)                                                                    \
-    INTERPOSED ssize_t name_(int fd, const struct iovec *iov, int count)                 \
-    {                                                                                    \
-        return softkvm_owns(fd) ? libc_result(-EINVAL) : NEXT(name_)(fd, iov, count);    \
-    }
-
-VECTOR(readv)
-VECTOR(writev)
-
-#define VECTOR_AT(name_)                                                                 \
-    INTERPOSED ssize_t name_(int fd, const struct iovec *iov, int count, off_t offset)   \
-    {                                                                                    \
-        return softkvm_owns(fd) ? libc_result(-EINVAL)                                   \
-                                : NEXT(name_)(fd, iov, count, offset);                   \
-    }
-
-VECTOR_AT(preadv)
-VECTOR_AT(preadv64)
-VECTOR_AT(pwritev)
-VECTOR_AT(pwritev64)
 
 #define FTRUNCATE(name_)                                                                 \
     INTERPOSED int name_(int fd, off_t length)                                           \

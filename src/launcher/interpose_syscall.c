@@ -12,6 +12,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 enum { NR_HANDLERS = 512 };
@@ -20,6 +21,9 @@ typedef long args_t[6];
 
 int __real_close(int fd);
 int __real_dup3(int fd, int newfd, int flags);
+int __real_madvise(void *addr, size_t length, int advice);
+int __real_mprotect(void *addr, size_t length, int prot);
+void *__real_mremap(void *old, size_t old_length, size_t new_length, int flags, ...);
 int __real_munmap(void *addr, size_t length);
 
 static long by_ioctl(const args_t a) { return ioctl(a[0], a[1], a[2]); }
@@ -36,6 +40,11 @@ static long by_pread(const args_t a) { return pread(a[0], (void *)a[1], a[2], a[
 static long by_write(const args_t a) { return write(a[0], (const void *)a[1], a[2]); }
 static long by_pwrite(const args_t a) { return pwrite(a[0], (const void *)a[1], a[2], a[3]); }
 static long by_ftruncate(const args_t a) { return ftruncate(a[0], a[1]); }
+static long by_readv(const args_t a) { return readv(a[0], (const struct iovec *)a[1], a[2]); }
+static long by_writev(const args_t a) { return writev(a[0], (const struct iovec *)a[1], a[2]); }
+static long by_lseek(const args_t a) { return lseek(a[0], a[1], a[2]); }
+static long by_madvise(const args_t a) { return __real_madvise((void *)a[0], a[1], a[2]); }
+static long by_mprotect(const args_t a) { return __real_mprotect((void *)a[0], a[1], a[2]); }
 static long by_fallocate(const args_t a) { return fallocate(a[0], a[1], a[2], a[3]); }
 
 static long by_openat(const args_t a)
@@ -48,6 +57,11 @@ static long by_mmap(const args_t a)
     return (long)mmap((void *)a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
+static long by_mremap(const args_t a)
+{
+    return (long)__real_mremap((void *)a[0], a[1], a[2], a[3], (void *)a[4]);
+}
+
 /* By number; the assembly below looks here too. */
 __attribute__((visibility("hidden"))) long (*const syscall_handlers[NR_HANDLERS])(const args_t) = {
     [SYS_ioctl] = by_ioctl, [SYS_close] = by_close, [SYS_close_range] = by_close_range,
@@ -55,7 +69,9 @@ __attribute__((visibility("hidden"))) long (*const syscall_handlers[NR_HANDLERS]
     [SYS_open] = by_open, [SYS_openat] = by_openat, [SYS_mmap] = by_mmap,
     [SYS_munmap] = by_munmap, [SYS_read] = by_read, [SYS_pread64] = by_pread,
     [SYS_write] = by_write, [SYS_pwrite64] = by_pwrite, [SYS_ftruncate] = by_ftruncate,
-    [SYS_fallocate] = by_fallocate,
+    [SYS_fallocate] = by_fallocate, [SYS_readv] = by_readv, [SYS_writev] = by_writev,
+    [SYS_lseek] = by_lseek, [SYS_mremap] = by_mremap, [SYS_mprotect] = by_mprotect,
+    [SYS_madvise] = by_madvise,
 };
 
 __attribute__((visibility("hidden"))) long syscall_by_function(long number, ...);

@@ -31,6 +31,7 @@ struct descriptor_class {
     /* The descriptor was closed and the last call on it has returned. */
     void (*release)(void *object);
     const char *name;           /* "system", "vm", "vcpu", "guest_memfd", "stats" */
+    bool by_path;               /* was opened by a path: a position can be given to it */
     bool survives_fork;         /* ioctls work in a child as well */
 };
 

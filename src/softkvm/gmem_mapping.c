@@ -70,6 +70,11 @@ static void ballast_drop(void)
     }
 }
 
+static size_t whole_pages(size_t length)
+{
+    return (length + GUEST_PAGE_SIZE - 1) & ~(size_t)(GUEST_PAGE_SIZE - 1);
+}
+
 uint64_t gmem_file_inode(int fd)
 {
     struct stat st;
@@ -311,7 +316,7 @@ int gmem_mapping_remove(void *addr, size_t length)
 
     if (!spare)
         return -ENOMEM;
-    length = (length + GUEST_PAGE_SIZE - 1) & ~(size_t)(GUEST_PAGE_SIZE - 1);
+    length = whole_pages(length);
     pthread_mutex_lock(&registry.lock);
     if (munmap(addr, length))
         ret = -errno;
@@ -396,7 +401,7 @@ int gmem_mapping_add(struct guest_memfd *gmem, void *addr, size_t length, int pr
         error = at == MAP_FAILED ? -errno : 0;
     }
     if (!error) {
-        length = (length + GUEST_PAGE_SIZE - 1) & ~(size_t)(GUEST_PAGE_SIZE - 1);
+        length = whole_pages(length);
         gone = cut_out((uintptr_t)at, length, &spare);  /* MAP_FIXED over older ones */
         *m = (struct mapping){ .gmem = gmem, .start = (uintptr_t)at, .length = length,
                                .offset = offset, .prot = prot,
@@ -418,4 +423,291 @@ int gmem_mapping_add(struct guest_memfd *gmem, void *addr, size_t length, int pr
     free(spare);
     put_all(gone);
     return error;
+}
+
+/* What mremap(2) is asked for, in whole pages. */
+struct move {
+    uintptr_t old, new;         /* new: with MREMAP_FIXED, else a wish or 0 */
+    size_t old_length, new_length;
+    int flags;
+};
+
+static bool overlaps(uintptr_t a, size_t a_length, uintptr_t b, size_t b_length)
+{
+    return a < b + b_length && b < a + a_length;
+}
+
+/* Who has (part of) the range; 0 bytes are the one at start. */
+static struct mapping *find_part(uintptr_t start, size_t length)
+{
+    struct mapping *m = registry.mappings;
+
+    while (m && !overlaps(m->start, m->length, start, length ? length : 1))
+        m = m->next;
+    return m;
+}
+
+/* Whether n goes on where m ends, as one mapping would; the kernel joins such ones. */
+static bool continues(const struct mapping *m, const struct mapping *n)
+{
+    return n->gmem == m->gmem && n->start == m->start + m->length &&
+           n->offset == m->offset + m->length && n->prot == m->prot &&
+           n->generation == m->generation;
+}
+
+/* Add to m what continues it; returns what that was. */
+static struct mapping *join(struct mapping *m)
+{
+    struct mapping **link = &registry.mappings, *gone = NULL, *n;
+
+    while ((n = *link)) {
+        if (!continues(m, n)) {
+            link = &n->next;
+            continue;
+        }
+        m->length += n->length;
+        __atomic_store_n(link, n->next, __ATOMIC_RELAXED);
+        n->next = gone;
+        gone = n;
+        link = &registry.mappings;
+    }
+    return gone;
+}
+
+static bool has_whole(const struct mapping *m, uintptr_t start, size_t length)
+{
+    return m->start <= start && length <= m->length && start - m->start <= m->length - length;
+}
+
+static int move_flags(const struct move *move)
+{
+    bool fixed = move->flags & MREMAP_FIXED, keep = move->flags & MREMAP_DONTUNMAP;
+
+    if (move->flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP) ||
+        ((fixed || keep) && !(move->flags & MREMAP_MAYMOVE)) ||
+        (keep && move->old_length != move->new_length) || !move->new_length ||
+        move->old % GUEST_PAGE_SIZE || (!move->old_length && !(move->flags & MREMAP_MAYMOVE)))
+        return -EINVAL;
+    if (fixed && (move->new % GUEST_PAGE_SIZE ||
+                  overlaps(move->old, move->old_length, move->new, move->new_length)))
+        return -EINVAL;
+    return 0;
+}
+
+/* More of the file behind the mapping's end, where nothing else is. */
+static int grow(struct mapping *m, size_t by)
+{
+    struct mapping more = *m;
+    void *at;
+    int ret;
+
+    more.start += m->length;
+    more.offset += m->length;
+    more.length = by;
+    at = mmap((void *)more.start, by, m->prot, MAP_SHARED | MAP_FIXED_NOREPLACE | MAP_NORESERVE,
+              m->gmem->fd, more.offset);
+    if (at == MAP_FAILED)
+        return -ENOMEM;
+    ret = at == (void *)more.start ? hide_private(&more) : -ENOMEM;
+    if (ret)
+        munmap(at, by);
+    else
+        m->length += by;
+    return ret;
+}
+
+/* A copy of m, with a reference of its own. */
+static void copy_mapping(struct mapping *copy, const struct mapping *m)
+{
+    *copy = *m;
+    if (!is_inherited(m))
+        __atomic_add_fetch(&m->gmem->refs, 1, __ATOMIC_RELAXED);
+}
+
+/*
+ * m's range elsewhere, then away from here.  To the kernel a file whose pages
+ * are partly private is many mappings, which it wouldn't move together.
+ * spare: three; what isn't used any more is returned.
+ */
+static int move_away(const struct mapping *m, const struct move *move, struct mapping **spare,
+                     struct mapping **gone, void **ret)
+{
+    int flags = MAP_SHARED | MAP_NORESERVE | (move->flags & MREMAP_FIXED ? MAP_FIXED : 0), error;
+    struct mapping *new = spare[0];
+    void *at;
+
+    copy_mapping(new, m);
+    new->offset += move->old - m->start;
+    new->length = move->new_length;
+    at = mmap((void *)move->new, new->length, new->prot, flags, new->gmem->fd, new->offset);
+    error = at == MAP_FAILED ? -errno : 0;
+    new->start = (uintptr_t)at;
+    if (!error) {
+        gone[0] = cut_out(new->start, new->length, &spare[1]);
+        error = hide_private(new);
+        if (error)
+            munmap(at, new->length);
+    }
+    spare[0] = NULL;
+    if (error) {
+        new->next = NULL;
+        gone[1] = new;
+        return error;
+    }
+    if (move->old_length && !(move->flags & MREMAP_DONTUNMAP)) {
+        munmap((void *)move->old, move->old_length);
+        gone[1] = cut_out(move->old, move->old_length, &spare[2]);
+    }
+    new->next = registry.mappings;
+    __atomic_store_n(&registry.mappings, new, __ATOMIC_RELAXED);
+    *ret = at;
+    return 0;
+}
+
+/* Of a range that m has all of. */
+static int move_mapping(struct mapping *m, const struct move *move, struct mapping **spare,
+                        struct mapping **gone, void **ret)
+{
+    bool stays = move->old_length && !(move->flags & (MREMAP_FIXED | MREMAP_DONTUNMAP));
+    uintptr_t old_end = move->old + move->old_length;
+
+    *ret = (void *)move->old;
+    if (stays && move->new_length <= move->old_length) {
+        size_t less = move->old_length - move->new_length;
+
+        if (less && munmap((void *)(old_end - less), less))
+            return -errno;
+        if (less)
+            gone[0] = cut_out(old_end - less, less, &spare[0]);
+        return 0;
+    }
+    if (stays && old_end == m->start + m->length && !grow(m, move->new_length - move->old_length))
+        return 0;
+    return move->flags & MREMAP_MAYMOVE ? move_away(m, move, spare, gone, ret) : -ENOMEM;
+}
+
+/* What isn't the registry's, but may replace something that is. */
+static int move_foreign(const struct move *move, struct mapping **spare, struct mapping **gone,
+                        void **ret)
+{
+    void *at = mremap((void *)move->old, move->old_length, move->new_length, move->flags,
+                      (void *)move->new);
+
+    if (at == MAP_FAILED)
+        return -errno;
+    gone[0] = cut_out((uintptr_t)at, move->new_length, &spare[0]);
+    *ret = at;
+    return 0;
+}
+
+/* The file's VM, for its lock, which comes first; NULL: there is none to lock. */
+static struct guest_memfd *file_of(uintptr_t start, size_t length)
+{
+    struct guest_memfd *gmem = NULL;
+    struct mapping *m;
+
+    pthread_mutex_lock(&registry.lock);
+    m = find_part(start, length);
+    if (m && !is_inherited(m)) {
+        gmem = m->gmem;
+        __atomic_add_fetch(&gmem->refs, 1, __ATOMIC_RELAXED);
+    }
+    pthread_mutex_unlock(&registry.lock);
+    return gmem;
+}
+
+int gmem_mapping_move(void *old, size_t old_length, size_t new_length, int flags, void *new,
+                      void **ret)
+{
+    struct move move = { (uintptr_t)old, (uintptr_t)new, whole_pages(old_length),
+                         whole_pages(new_length), flags };
+    struct mapping *spare[3], *gone[3] = { NULL, NULL, NULL }, *m;
+    struct guest_memfd *gmem = file_of(move.old, move.old_length);
+    int error = 0;
+
+    for (int i = 0; i < 3; i++) {
+        spare[i] = malloc(sizeof(*spare[i]));
+        if (!spare[i])
+            error = -ENOMEM;
+    }
+    if (gmem)
+        pthread_mutex_lock(&gmem->vm->lock);
+    pthread_mutex_lock(&registry.lock);
+    m = find_part(move.old, move.old_length);
+    if (!error && !m)
+        error = move_foreign(&move, spare, gone, ret);
+    else if (!error)
+        error = move_flags(&move);
+    if (!error && m) {
+        struct mapping *first = find_part(move.old, 1);
+
+        m = first ? first : m;
+        gone[2] = join(m);
+        /* Another file than a moment ago: the caller's threads don't know what they do. */
+        error = !has_whole(m, move.old, move.old_length) ||
+                        (!is_inherited(m) && m->gmem != gmem) ? -EFAULT :
+                move_mapping(m, &move, spare, gone, ret);
+    }
+    pthread_mutex_unlock(&registry.lock);
+    if (gmem) {
+        pthread_mutex_unlock(&gmem->vm->lock);
+        guest_memfd_put(gmem);
+    }
+    for (int i = 0; i < 3; i++) {
+        free(spare[i]);
+        put_all(gone[i]);
+    }
+    return error;
+}
+
+/* Two mappings of one that has both sides of the address. */
+static void split_at(uintptr_t at, struct mapping **spare)
+{
+    struct mapping *m = find_part(at, 1), *tail = *spare;
+
+    if (!m || m->start == at)
+        return;
+    *spare = NULL;
+    copy_mapping(tail, m);
+    tail->start = at;
+    tail->offset += at - m->start;
+    tail->length -= at - m->start;
+    m->length = at - m->start;
+    m->next = tail;
+}
+
+int gmem_mapping_protect(void *addr, size_t length, int prot)
+{
+    uintptr_t start = (uintptr_t)addr;
+    struct mapping *spare[2] = { malloc(sizeof(**spare)), malloc(sizeof(**spare)) };
+    int ret = spare[0] && spare[1] ? 0 : -ENOMEM;
+
+    length = whole_pages(length);
+    pthread_mutex_lock(&registry.lock);
+    if (!ret && length && prot & PROT_EXEC && find_part(start, length))
+        ret = -EACCES;
+    if (!ret && mprotect(addr, length, prot))
+        ret = -errno;
+    if (!ret && length) {
+        split_at(start, &spare[0]);
+        split_at(start + length, &spare[1]);
+        for (struct mapping *m = registry.mappings; m; m = m->next) {
+            if (overlaps(m->start, m->length, start, length))
+                m->prot = prot;
+        }
+    }
+    pthread_mutex_unlock(&registry.lock);
+    free(spare[0]);
+    free(spare[1]);
+    return ret;
+}
+
+bool gmem_mapping_has(const void *addr, size_t length)
+{
+    bool has;
+
+    pthread_mutex_lock(&registry.lock);
+    has = find_part((uintptr_t)addr, length);
+    pthread_mutex_unlock(&registry.lock);
+    return has;
 }

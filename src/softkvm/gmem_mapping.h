@@ -28,6 +28,19 @@ int gmem_mapping_add(struct guest_memfd *gmem, void *addr, size_t length, int pr
  */
 int gmem_mapping_remove(void *addr, size_t length);
 
+/*
+ * mremap(2), the address in *ret, and mprotect(2), on memory of any kind: what
+ * the registry has of it moves, grows, is cut and replaced with it.  To the
+ * caller one mapping is one, whatever of it is private: EFAULT for a range that
+ * isn't all of one.  No lock may be held.  0 or -errno.
+ */
+int gmem_mapping_move(void *old, size_t old_length, size_t new_length, int flags, void *new,
+                      void **ret);
+int gmem_mapping_protect(void *addr, size_t length, int prot);
+
+/* Is a part of the range mapped of a file? */
+bool gmem_mapping_has(const void *addr, size_t length);
+
 /* Lock-free: is there any mapping? */
 bool gmem_mapping_any(void);
 

@@ -107,6 +107,9 @@ static int class_mmap(void *object, void *addr, size_t length, int prot, int fla
 
     if (!(gmem->flags & GUEST_MEMFD_FLAG_MMAP))
         return -ENODEV;
+    /* A file system of KVM's own, without execution. */
+    if (prot & PROT_EXEC)
+        return -EPERM;
     if ((flags & MAP_TYPE) == MAP_PRIVATE)
         return -EINVAL;
     return gmem_mapping_add(gmem, addr, length, prot, flags, offset, ret);

@@ -119,6 +119,36 @@ int softkvm_munmap(void *addr, size_t length)
     return ret;
 }
 
+int softkvm_mremap(void *old, size_t old_length, size_t new_length, int flags, void *new_addr,
+                   void **ret)
+{
+    const struct call call = call_begin();
+    int error = gmem_mapping_move(old, old_length, new_length, flags, new_addr, ret);
+
+    call_end(&call);
+    return error;
+}
+
+int softkvm_mprotect(void *addr, size_t length, int prot)
+{
+    const struct call call = call_begin();
+    int ret = gmem_mapping_protect(addr, length, prot);
+
+    call_end(&call);
+    return ret;
+}
+
+/* Huge pages can't be had of a guest_memfd: a memfd might make some. */
+int softkvm_madvise(void *addr, size_t length, int advice)
+{
+    enum { COLLAPSE = 25 };     /* MADV_COLLAPSE, of Linux 6.1 */
+    const struct call call = call_begin();
+    int ret = advice == COLLAPSE && length && gmem_mapping_has(addr, length) ? -EINVAL : 0;
+
+    call_end(&call);
+    return ret;
+}
+
 /* The checks come in the order of the kernel's vfs_fallocate(). */
 static int call_fallocate(struct descriptor *descriptor, int mode, off_t offset, off_t length)
 {
@@ -168,7 +198,11 @@ ssize_t softkvm_pread(int fd, void *buffer, size_t size, off_t offset)
     ssize_t ret = -EBADF;
 
     if (descriptor) {
-        ret = call_pread(descriptor, buffer, size, offset);
+        const struct descriptor_class *class = descriptor_class(descriptor);
+
+        ret = offset < 0 || class->pread || class->by_path
+                  ? call_pread(descriptor, buffer, size, offset)
+                  : -ESPIPE;
         descriptor_put(descriptor);
     }
     call_end(&call);

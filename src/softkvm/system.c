@@ -172,6 +172,7 @@ static const struct descriptor_class system_class = {
     .ioctl = class_ioctl,
     .release = free,
     .name = "system",
+    .by_path = true,
     .survives_fork = true,
 };
 

@@ -93,6 +93,17 @@ def guest_memfd():
 
 
 @case
+def other_ways_to_move_data():
+    probe('transfers')
+
+
+@case
+def mappings_that_change():
+    probe('remap', '--in-place')
+    probe('protect', '--in-place')
+
+
+@case
 def in_place():
     probe('in-place', '--in-place')
     probe('in-place', '--gmem-in-place-conversion=Y')

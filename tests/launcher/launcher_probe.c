@@ -18,6 +18,7 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -108,6 +109,143 @@ static int create_guest_memfd(int vm, uint64_t size, uint64_t flags)
     return fd;
 }
 
+/* Nothing gets in or out of a file of KVM's by another door. */
+static void transfers(void)
+{
+    int kvm = open_kvm(), vm = create_vm(kvm, KVM_X86_DEFAULT_VM), pipes[2];
+    int gmem = create_guest_memfd(vm, 0x4000, 0), file = memfd_create("file", 0);
+    int fds[] = { kvm, vm, gmem };
+    struct iovec iov = { "x", 1 };
+
+    CHECK(pipe(pipes) == 0 && write(file, "text", 4) == 4 && write(pipes[1], "text", 4) == 4);
+    CHECK(lseek(kvm, 5, SEEK_SET) == 0 && lseek(vm, 0, SEEK_END) == 0);
+    CHECK(FAILS(ESPIPE, lseek(gmem, 0, SEEK_DATA)) && FAILS(ESPIPE, lseek(gmem, 0, SEEK_SET)));
+    for (int i = 0; i < 3; i++) {
+        off_t at = 0;
+        int error = fds[i] == kvm ? EINVAL : ESPIPE;
+
+        CHECK(FAILS(EINVAL, splice(fds[i], NULL, pipes[1], NULL, 1, 0)));
+        CHECK(FAILS(EINVAL, splice(pipes[0], NULL, fds[i], NULL, 1, 0)));
+        CHECK(FAILS(EINVAL, tee(pipes[0], fds[i], 1, 0)));
+        CHECK(FAILS(EBADF, vmsplice(fds[i], &iov, 1, 0)));
+        CHECK(FAILS(EINVAL, sendfile(fds[i], file, &at, 1)));
+        CHECK(FAILS(EINVAL, sendfile(pipes[1], fds[i], NULL, 1)));
+        CHECK(FAILS(error, sendfile(pipes[1], fds[i], &at, 1)));
+        CHECK(FAILS(fds[i] == gmem ? EXDEV : EINVAL,
+                    copy_file_range(file, NULL, fds[i], NULL, 1, 0)));
+        CHECK(FAILS(fds[i] == gmem ? EXDEV : EINVAL,
+                    copy_file_range(fds[i], NULL, file, NULL, 1, 0)));
+        CHECK(FAILS(EINVAL, fsync(fds[i])) && FAILS(EINVAL, fcntl(fds[i], F_GET_SEALS)));
+    }
+    /* Others as ever. */
+    CHECK(lseek(file, 1, SEEK_SET) == 1 && sendfile(pipes[1], file, NULL, 2) == 2);
+    CHECK(splice(pipes[0], NULL, file, NULL, 6, 0) == 6 && fsync(file) == 0);
+}
+
+static void convert(int fd, uint64_t offset, uint64_t size, uint64_t attributes)
+{
+    struct kvm_memory_attributes2 attrs = { .offset = offset, .size = size,
+                                            .attributes = attributes };
+
+    CHECK(ioctl(fd, KVM_SET_MEMORY_ATTRIBUTES2, &attrs) == 0);
+}
+
+/* The byte at the address; -1: the kernel can't read it. */
+static int byte_at(const char *at)
+{
+    unsigned char byte;
+    int pipes[2], ret;
+
+    CHECK(pipe(pipes) == 0);
+    ret = write(pipes[1], at, 1) == 1 && read(pipes[0], &byte, 1) == 1 ? byte : -1;
+    close(pipes[0]);
+    close(pipes[1]);
+    return ret;
+}
+
+enum { PRIVATE = KVM_MEMORY_ATTRIBUTE_PRIVATE, PAGES = 8, MOVE_TO = MREMAP_MAYMOVE | MREMAP_FIXED };
+
+static void *anonymous(void *at, size_t size)
+{
+    void *map = mmap(at, size, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | (at ? MAP_FIXED : 0), -1, 0);
+
+    CHECK(map != MAP_FAILED);
+    return map;
+}
+
+/* Private pages stay private wherever the mapping goes, and conversions follow it. */
+static void remap(void)
+{
+    int kvm = open_kvm(), vm = create_vm(kvm, KVM_X86_SW_PROTECTED_VM);
+    int fd = create_guest_memfd(vm, PAGES << 12,
+                                GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED);
+    char *map = mmap(NULL, 0x4000, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), *copy;
+    char *room = anonymous(NULL, 0x40000), *old;
+
+    CHECK(map != MAP_FAILED);
+    for (int i = 0; i < 4; i++)
+        map[i << 12] = i + 1;
+    convert(fd, 0x1000, 0x1000, PRIVATE);
+    CHECK(FAILS(EINVAL, (long)mremap(map, 0x4000, 0x4000, MOVE_TO, map + 0x2000)));
+    CHECK(FAILS(EINVAL, (long)mremap(map + 1, 0x1000, 0x1000, MREMAP_MAYMOVE)));
+    CHECK(FAILS(EINVAL, (long)mremap(map, 0x4000, 0x4000, MREMAP_FIXED, room)));
+    CHECK(FAILS(EINVAL, (long)mremap(map, 0x4000, 0, MREMAP_MAYMOVE)));
+    CHECK(FAILS(EFAULT, (long)mremap(map, 0x5000, 0x6000, MREMAP_MAYMOVE)));
+    CHECK(mremap(map, 0x4000, 0x4000, MOVE_TO, room) == room);
+    CHECK(byte_at(room) == 1 && byte_at(room + 0x1000) == -1 && byte_at(room + 0x3000) == 4);
+    CHECK(mremap(room, 0x4000, 0x6000, MOVE_TO, room + 0x10000) == room + 0x10000);
+    old = room;
+    map = room + 0x10000;
+    CHECK(byte_at(old) == -1 && byte_at(map + 0x1000) == -1 && byte_at(map + 0x5000) == 0);
+    /* What comes to the old place is nobody else's business. */
+    anonymous(old, 0x4000);
+    memset(old, 0x55, 0x4000);
+    convert(fd, 0, 0x5000, PRIVATE);
+    CHECK(old[0] == 0x55 && byte_at(map) == -1 && byte_at(map + 0x4000) == -1);
+    convert(fd, 0, 0x5000, 0);
+    CHECK(old[0x1000] == 0x55 && byte_at(map) >= 0 && byte_at(map + 0x4000) >= 0);
+    map[0] = 7;
+    map[0x1000] = 8;
+    CHECK(mremap(map, 0x6000, 0x2000, 0) == map && byte_at(map + 0x2000) == -1);
+    anonymous(map + 0x2000, 0x1000);
+    CHECK(FAILS(ENOMEM, (long)mremap(map, 0x2000, 0x3000, 0)));
+    CHECK(munmap(map + 0x2000, 0x1000) == 0 && mremap(map, 0x2000, 0x3000, 0) == map);
+    CHECK(byte_at(map + 0x2000) >= 0);
+    copy = mremap(map, 0, 0x2000, MREMAP_MAYMOVE);
+    CHECK(copy != MAP_FAILED && copy != map && copy[0x1000] == 8 && map[0x1000] == 8);
+    convert(fd, 0x1000, 0x1000, PRIVATE);
+    CHECK(byte_at(copy) == 7 && byte_at(copy + 0x1000) == -1 && byte_at(map + 0x1000) == -1);
+    CHECK(mremap(copy, 0x1000, 0x1000, MREMAP_MAYMOVE | MREMAP_DONTUNMAP) != MAP_FAILED);
+    CHECK(byte_at(copy) == 7 && FAILS(EINVAL, madvise(map, 0x1000, 25 /* MADV_COLLAPSE */)));
+    /* Over one of the library's: that is gone. */
+    CHECK(mremap(old, 0x1000, 0x1000, MOVE_TO, map) == map && map[0] == 0x55);
+    convert(fd, 0, 0x1000, PRIVATE);
+    CHECK(map[0] == 0x55 && byte_at(copy) == -1);
+}
+
+/* A protection survives conversions. */
+static void protect(void)
+{
+    int kvm = open_kvm(), vm = create_vm(kvm, KVM_X86_SW_PROTECTED_VM), pipes[2];
+    int fd = create_guest_memfd(vm, PAGES << 12,
+                                GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED);
+    char *map = mmap(NULL, 0x4000, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+    CHECK(map != MAP_FAILED && pipe(pipes) == 0 && write(pipes[1], "xyz", 3) == 3);
+    CHECK(FAILS(EACCES, mprotect(map, 0x1000, PROT_READ | PROT_EXEC)));
+    CHECK(FAILS(EPERM, (long)mmap(NULL, 0x1000, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0)));
+    CHECK(mprotect(map + 0x1000, 0x1000, PROT_READ) == 0);
+    convert(fd, 0, 0x4000, PRIVATE);
+    convert(fd, 0, 0x4000, 0);
+    CHECK(FAILS(EFAULT, read(pipes[0], map + 0x1000, 1)));
+    CHECK(read(pipes[0], map, 1) == 1 && read(pipes[0], map + 0x2000, 1) == 1);
+    CHECK(mprotect(map, 0x4000, PROT_READ | PROT_WRITE) == 0);
+    CHECK(read(pipes[0], map + 0x1000, 1) == 1);
+    /* One again. */
+    CHECK(mremap(map, 0x4000, 0x5000, MREMAP_MAYMOVE) != MAP_FAILED);
+}
+
 enum { KEEP = FALLOC_FL_KEEP_SIZE, PUNCH = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE };
 
 static void guest_memfd(void)
@@ -120,8 +258,10 @@ static void guest_memfd(void)
 
     CHECK(fstat(fd, &st) == 0 && st.st_size == 0x4000 && st.st_blksize == 4096);
     CHECK(FAILS(EINVAL, read(fd, &byte, 1)) && FAILS(EINVAL, write(fd, "x", 1)));
-    CHECK(FAILS(EINVAL, preadv(fd, &iov, 1, 0)) && FAILS(EINVAL, pwritev(fd, &iov, 1, 0)));
-    CHECK(FAILS(EINVAL, pwrite(fd, "x", 1, 0)) && FAILS(EINVAL, ftruncate(fd, 0x1000)));
+    CHECK(FAILS(EINVAL, readv(fd, &iov, 1)) && FAILS(EINVAL, writev(fd, &iov, 1)));
+    CHECK(FAILS(ESPIPE, preadv(fd, &iov, 1, 0)) && FAILS(ESPIPE, pwritev(fd, &iov, 1, 0)));
+    CHECK(FAILS(ESPIPE, pread(fd, &byte, 1, 0)) && FAILS(ESPIPE, pwrite(fd, "x", 1, 0)));
+    CHECK(FAILS(EINVAL, preadv2(fd, &iov, 1, -1, 0)) && FAILS(EINVAL, ftruncate(fd, 0x1000)));
     CHECK(FAILS(EINVAL, (long)mmap(NULL, 0x4000, PROT_READ, MAP_PRIVATE, fd, 0)));
     map = mmap(NULL, 0x4000, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     CHECK(map != MAP_FAILED);
@@ -412,6 +552,7 @@ int main(int argc, char **argv)
         { "fork", fork_it }, { "threads", threads }, { "parameters", parameters },
         { "cpuid", cpuid },
         { "by-number", by_number }, { "vfork", vfork_it }, { "files", files },
+        { "transfers", transfers }, { "remap", remap }, { "protect", protect },
     };
 
     for (size_t i = 0; argc == 2 && i < sizeof(cases) / sizeof(cases[0]); i++) {
