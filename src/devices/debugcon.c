@@ -15,13 +15,13 @@ enum { THERE = 0xe9 };
 struct debugcon {
     struct device dev;
     char *chardev;
-    uint32_t port, readback;
+    uint32_t port;
     struct chardev *chr;
 };
 
 static uint64_t debugcon_read(void *opaque, uint64_t offset, unsigned size)
 {
-    return ((struct debugcon *)opaque)->readback;
+    return THERE;
 }
 
 static void debugcon_write(void *opaque, uint64_t offset, unsigned size, uint64_t value)
@@ -55,7 +55,6 @@ static void init(struct device *dev)
     struct debugcon *con = (struct debugcon *)dev;
 
     con->port = DEBUGCON_PORT;
-    con->readback = THERE;
 }
 
 static bool add_port(struct debugcon *con, GError **error)
@@ -118,8 +117,6 @@ static const struct property properties[] = {
     { "chardev", PROP_STRING, offsetof(struct debugcon, chardev), .help = "where it goes" },
     { "iobase", PROP_UINT32, offsetof(struct debugcon, port),
       .help = "the port (default 0xe9; firmware uses 0x402)" },
-    { "readback", PROP_UINT32, offsetof(struct debugcon, readback),
-      .help = "what reading it gives (default 0xe9)" },
     { NULL },
 };
 
