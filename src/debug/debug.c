@@ -104,6 +104,33 @@ bool debug_registers(struct debug *dbg, unsigned cpu, struct debug_registers *re
     return err >= 0;
 }
 
+int debug_read_msr(struct debug *dbg, unsigned cpu, uint32_t index, uint64_t *ret)
+{
+    struct kvm_vcpu *vcpu = dbg->machine.cpu(dbg->machine.opaque, cpu);
+    union {
+        struct kvm_msrs msrs;
+        struct {
+            uint64_t head;
+            struct kvm_msr_entry entry;
+        } one;
+    } arg = { .msrs.nmsrs = 1 };
+    int err;
+
+    arg.one.entry = (struct kvm_msr_entry){ .index = index };
+    kvm_vcpu_hold(vcpu);
+    err = kvm_vcpu_ioctl(vcpu, KVM_GET_MSRS, &arg);
+    kvm_vcpu_release(vcpu);
+    *ret = arg.one.entry.data;
+    return err == 1 ? 0 : err < 0 ? err : -ENXIO;
+}
+
+uint32_t debug_segment_flags(const struct kvm_segment *seg)
+{
+    return (uint32_t)seg->type << 8 | (uint32_t)seg->s << 12 | (uint32_t)seg->dpl << 13 |
+           (uint32_t)seg->present << 15 | (uint32_t)seg->avl << 20 | (uint32_t)seg->l << 21 |
+           (uint32_t)seg->db << 22 | (uint32_t)seg->g << 23;
+}
+
 /* --- One piece of physical memory --- */
 
 /* Asked before anything is touched. False with the error set (error may be NULL). */

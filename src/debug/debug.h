@@ -58,6 +58,12 @@ struct debug_registers {
 /* A vCPU that runs is held outside the guest meanwhile. */
 bool debug_registers(struct debug *dbg, unsigned cpu, struct debug_registers *ret, GError **error);
 
+/* 0, or -errno of a register that this vCPU doesn't have. */
+int debug_read_msr(struct debug *dbg, unsigned cpu, uint32_t index, uint64_t *ret);
+
+/* The second word of the descriptor, without base and limit. */
+uint32_t debug_segment_flags(const struct kvm_segment *seg);
+
 /* --- Memory --- */
 
 /* Virtual addresses as one vCPU sees them (page_walk.h). */

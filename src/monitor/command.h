@@ -34,7 +34,7 @@ extern const struct command *const command_tables[];
 extern const struct command commands_monitor[], commands_machine[], commands_cpu[],
     commands_attributes[], commands_conversions[], commands_memory[],
     commands_memory_device[], commands_object[], commands_device[],
-    commands_debug[], commands_debug_memory[];
+    commands_debug[], commands_debug_memory[], commands_dump[];
 
 const struct command *command_find_qmp(const char *name);
 /* name: one word, or "info" and one. */
@@ -89,6 +89,10 @@ void hmp_help(const char *name, GString *out);
 /* commands_conversions.c */
 extern const struct schema_type type_conversion;        /* one record of the history */
 void conversion_events_stop(void);
+
+/* commands_dump.c */
+extern const struct schema_type type_dump_result;
+void dump_cancel(void);
 
 /* event.c */
 extern const struct event_type {

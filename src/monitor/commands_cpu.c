@@ -118,14 +118,6 @@ static void segment_rights(const struct kvm_segment *seg, GString *out)
                                type & 2 ? 'W' : '-', type & 1 ? 'A' : '-');
 }
 
-/* The second word of the descriptor, without base and limit. */
-static uint32_t segment_flags(const struct kvm_segment *seg)
-{
-    return (uint32_t)seg->type << 8 | (uint32_t)seg->s << 12 | (uint32_t)seg->dpl << 13 |
-           (uint32_t)seg->present << 15 | (uint32_t)seg->avl << 20 | (uint32_t)seg->l << 21 |
-           (uint32_t)seg->db << 22 | (uint32_t)seg->g << 23;
-}
-
 /* LDT and task register: SDM vol. 3, table 3-2. */
 static const char *system_type(unsigned type, bool long_mode)
 {
@@ -145,7 +137,7 @@ static void print_segment(const char *name, const struct kvm_segment *seg,
     bool protected_mode = s->cr0 & 1, long_mode = s->efer & 1 << 10;
 
     g_string_append_printf(out, "%-3s=%04x %016" PRIx64 " %08x %08x", name, seg->selector,
-                           (uint64_t)seg->base, seg->limit, segment_flags(seg));
+                           (uint64_t)seg->base, seg->limit, debug_segment_flags(seg));
     if (protected_mode && seg->present && !seg->unusable) {
         g_string_append_printf(out, " DPL=%d ", seg->dpl);
         if (seg->s)

@@ -34,6 +34,9 @@ static const struct schema_type type_conversions_data = SCHEMA_OBJECT_OF(
 static const struct schema_type type_size_change_data = SCHEMA_OBJECT_OF(
     { "id", &schema_str, true }, { "size", &schema_int }, { "qom-path", &schema_str });
 
+static const struct schema_type type_dump_data = SCHEMA_OBJECT_OF(
+    { "result", &type_dump_result }, { "error", &schema_str, true });
+
 const struct event_type event_types[] = {
     { "SHUTDOWN", &type_cause_data },
     { "RESET", &type_cause_data },
@@ -44,6 +47,7 @@ const struct event_type event_types[] = {
     { "MEMORY_CONVERSIONS", &type_conversions_data },
     { "DEVICE_DELETED", &type_deleted_data },
     { "MEMORY_DEVICE_SIZE_CHANGE", &type_size_change_data, "qom-path" },
+    { "DUMP_COMPLETED", &type_dump_data },
     { NULL },
 };
 

@@ -55,6 +55,7 @@ void monitor_free(struct monitor *mon)
 void monitor_free_all(void)
 {
     conversion_events_stop();
+    dump_cancel();
     event_shutdown();
     while (monitors && monitors->len)
         monitor_free(g_ptr_array_index(monitors, monitors->len - 1));
