@@ -2,7 +2,7 @@
 /*
  * ICH9 power management I/O registers (Intel I/O Controller Hub 9 data sheet,
  * 13.8.3), as far as ACPI uses them: PM1 status, enable and control, the timer
- * and GPE0.  The board is always in ACPI mode: SCI_EN reads as set, there is no SMI.
+ * and GPE0; and what enables SMIs.  The board is always in ACPI mode: SCI_EN reads as set.
  *
  * Locks: the machine lock; the timer's callback takes it.
  */
@@ -19,7 +19,7 @@ enum {
     CONTROL_WRITABLE = 1 << 1 | CONTROL_SLP_TYP,        /* BM_RLD and the sleep type stay */
 };
 
-enum { SMI_APMC_EN = 1 << 5 };
+enum { SMI_GBL_EN = 1 << 0, SMI_APMC_EN = 1 << 5 };
 
 enum { PM_TIMER_HZ = 3579545, PM_TIMER_CARRY = 23 };    /* TMR_STS: bit 23 changed */
 
@@ -30,6 +30,8 @@ struct acpi_pm {
     struct main_timer *timer;
     uint16_t status, enable, control;
     uint64_t gpe0_status, gpe0_enable;
+    uint32_t smi_enable;
+    bool smm, smi_locked;
     uint64_t carries_seen;      /* changes of bit 23 that status knows of */
 };
 
@@ -92,7 +94,7 @@ static uint32_t read_word(struct acpi_pm *pm, unsigned offset)
     case ACPI_GPE0 + 12:
         return pm->gpe0_enable >> 32;
     case ACPI_SMI_ENABLE:
-        return SMI_APMC_EN;     /* firmware that finds it set takes SMM for set up, and leaves it */
+        return pm->smi_enable;
     }
     return 0;
 }
@@ -127,6 +129,10 @@ static void write_word(struct acpi_pm *pm, unsigned offset, uint32_t value, uint
     case ACPI_GPE0 + 8:
     case ACPI_GPE0 + 12:
         pm->gpe0_enable = (pm->gpe0_enable & ~wide_mask) | wide;
+        break;
+    case ACPI_SMI_ENABLE:
+        if (pm->smm && !pm->smi_locked)
+            pm->smi_enable = (pm->smi_enable & ~mask) | (value & mask);
         break;
     }
     update(pm);
@@ -164,10 +170,34 @@ void acpi_pm_raise_gpe(struct acpi_pm *pm, unsigned event)
     update(pm);
 }
 
+/* Without SMM: firmware that finds the bit set takes SMM for set up, and leaves it alone. */
+static void reset_smi(struct acpi_pm *pm)
+{
+    pm->smi_enable = pm->smm ? 0 : SMI_APMC_EN;
+    pm->smi_locked = false;
+}
+
+void acpi_pm_use_smm(struct acpi_pm *pm)
+{
+    pm->smm = true;
+    reset_smi(pm);
+}
+
+bool acpi_pm_apm_smi(const struct acpi_pm *pm)
+{
+    return pm->smm && (pm->smi_enable & SMI_APMC_EN) && (pm->smi_enable & SMI_GBL_EN);
+}
+
+void acpi_pm_lock_smi(struct acpi_pm *pm)
+{
+    pm->smi_locked = true;
+}
+
 void acpi_pm_reset(struct acpi_pm *pm)
 {
     pm->status = pm->enable = pm->control = 0;
     pm->gpe0_status = pm->gpe0_enable = 0;
+    reset_smi(pm);
     pm->carries_seen = timer_ticks() >> PM_TIMER_CARRY;
     update(pm);
 }
@@ -179,6 +209,7 @@ struct acpi_pm *acpi_pm_new(struct bus *bus, const struct irq *sci, const struct
     pm->bus = bus;
     pm->sci = *sci;
     pm->power = *power;
+    reset_smi(pm);
     pm->carries_seen = timer_ticks() >> PM_TIMER_CARRY;
     if (bus_add_pio(bus, ACPI_PM_BASE, ACPI_PM_SIZE, "acpi-pm", &pm_io, pm) < 0) {
         g_free(pm);

@@ -28,6 +28,12 @@ void acpi_pm_free(struct acpi_pm *pm);
 void acpi_pm_reset(struct acpi_pm *pm);         /* machine lock held */
 /* The button is pressed and let go.  Machine lock held. */
 void acpi_pm_power_button(struct acpi_pm *pm);
+/* The machine has SMM: SMI_EN is the guest's.  Before it runs. */
+void acpi_pm_use_smm(struct acpi_pm *pm);
+/* Does writing the APM command raise an SMI?  Machine lock held. */
+bool acpi_pm_apm_smi(const struct acpi_pm *pm);
+/* SMI_EN stays as it is until the next reset.  Machine lock held. */
+void acpi_pm_lock_smi(struct acpi_pm *pm);
 /* General-purpose event 0 to 63: the DSDT's \_GPE._Lxx or _Exx. Machine lock held. */
 void acpi_pm_raise_gpe(struct acpi_pm *pm, unsigned event);
 

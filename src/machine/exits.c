@@ -24,6 +24,7 @@ static enum kvm_exit_action exit_pio(void *opaque, struct kvm_vcpu *vcpu, uint16
 {
     struct machine_cpu *cpu = opaque;
     struct bus *bus = q35_bus(cpu->machine->board);
+    bool smi;
 
     trace(TRACE_KVM_PIO, "cpu=%u %s port=0x%x size=%u count=%u", kvm_vcpu_index(vcpu),
           write ? "out" : "in", port, size, count);
@@ -31,7 +32,11 @@ static enum kvm_exit_action exit_pio(void *opaque, struct kvm_vcpu *vcpu, uint16
     bus_lock(bus);
     for (unsigned i = 0; i < count; i++)
         bus_pio(bus, port, (char *)data + i * size, size, write);
+    smi = q35_take_smi(cpu->machine->board);
     bus_unlock(bus);
+    /* A board interrupts all processors; this one waits for it, and brings in the others. */
+    if (smi)
+        kvm_vcpu_ioctl(vcpu, KVM_SMI, NULL);
     return after_device(cpu->machine);
 }
 

@@ -18,7 +18,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define IMAGE_UNIT (64 * KIB)
+#define IMAGE_MIN  (64 * KIB)
 #define IMAGE_MAX  (16 * MIB)
 #define LOW_COPY   (128 * KIB)
 
@@ -28,6 +28,7 @@ struct firmware {
     uint64_t size;
     struct memory *mem;
     struct pam *pam;
+    struct smram *smram;
     bool protected;
 };
 
@@ -54,9 +55,10 @@ static bool check_image(const char *path, const struct stat *st, GError **error)
 {
     if (!S_ISREG(st->st_mode))
         error_set(error, "-bios: %s: is not a regular file: a firmware image", path);
-    else if (st->st_size == 0 || st->st_size % IMAGE_UNIT || (uint64_t)st->st_size > IMAGE_MAX)
-        error_set(error, "-bios: %s: %lld bytes are no firmware image: a multiple of 64 KiB up to "
-                  "16 MiB, such as bios-256k.bin or OVMF.fd", path, (long long)st->st_size);
+    else if (!is_aligned(st->st_size, GUEST_PAGE_SIZE) || (uint64_t)st->st_size < IMAGE_MIN ||
+             (uint64_t)st->st_size > IMAGE_MAX)
+        error_set(error, "-bios: %s: %lld bytes are no firmware image: whole pages from 64 KiB "
+                  "to 16 MiB, such as bios-256k.bin or OVMF.fd", path, (long long)st->st_size);
     else
         return true;
     return false;
@@ -97,6 +99,7 @@ void firmware_close(struct firmware *fw)
 {
     if (!fw)
         return;
+    smram_free(fw->smram);
     pam_free(fw->pam);
     g_free(fw->image);
     g_free(fw->path);
@@ -139,8 +142,31 @@ static bool map_ram_with_holes(struct firmware *fw, struct ram_block *ram, GErro
                       low - LAYOUT_HIGH_MEMORY, error);
 }
 
+/*
+ * SMM sees RAM where others don't, at another address even: what a guest_memfd's slots
+ * and a protected VM, with one state for each address, can't do.
+ */
+static bool decide_smm(struct firmware *fw, struct ram_block *ram, enum on_off_auto smm,
+                       GError **error)
+{
+    const char *why = NULL;
+
+    if (smm == OOA_OFF)
+        return true;
+    /* Of a protected VM too; smm=on was refused there before. */
+    if (ram_block_kind(ram) != BACKEND_PLAIN)
+        why = "memory in a guest_memfd can't be seen at two addresses";
+    else if (!memory_enable_smm(fw->mem))
+        why = "this KVM lacks KVM_CAP_X86_SMM (117) or a second address space";
+    else
+        fw->smram = smram_new(fw->mem, ram, layout_low_ram(ram_block_size(ram)));
+    if (why && smm == OOA_ON)
+        error_set(error, "smm=on: %s: smm=off", why);
+    return !why || smm != OOA_ON;
+}
+
 bool firmware_map(struct firmware *fw, struct memory *mem, struct ram_block *ram, bool protected,
-                  GError **error)
+                  enum on_off_auto smm, GError **error)
 {
     enum backend_kind kind = ram_block_kind(ram);
     struct ram_block *bios;
@@ -148,6 +174,10 @@ bool firmware_map(struct firmware *fw, struct memory *mem, struct ram_block *ram
 
     fw->mem = mem;
     fw->protected = protected;
+    if (!decide_smm(fw, ram, smm, error)) {
+        g_prefix_error(error, "-machine: ");
+        return false;
+    }
     bios = protected ? make_private(fw, kind, error) : make_rom(fw, error);
     if (!bios || !memory_map(mem, bios, 0, 4 * GIB - fw->size, fw->size, error)) {
         g_prefix_error(error, "-bios: ");
@@ -159,12 +189,20 @@ bool firmware_map(struct firmware *fw, struct memory *mem, struct ram_block *ram
     } else {
         ok = memory_map(mem, ram, 0, 0, layout_low_ram(ram_block_size(ram)), error);
     }
-    return ok && map_high_ram(fw, ram, error);
+    if (ok && map_high_ram(fw, ram, error))
+        return true;
+    g_prefix_error(error, "-m: ");
+    return false;
 }
 
 struct pam *firmware_pam(struct firmware *fw)
 {
     return fw->pam;
+}
+
+struct smram *firmware_smram(struct firmware *fw)
+{
+    return fw->smram;
 }
 
 static bool put(struct firmware *fw, uint64_t gpa, uint64_t size, GError **error)

@@ -9,6 +9,7 @@
 #include "boot.h"
 #include "fw_cfg.h"
 #include "pam.h"
+#include "smram.h"
 
 struct firmware;
 
@@ -18,12 +19,15 @@ void firmware_close(struct firmware *fw);
 
 /*
  * firmware_map - all RAM, and the image below 4 GiB (docs/machine.md, "Firmware").
- * protected: in private memory like ram.  Once.
+ * protected: in private memory like ram.  smm: on is refused where SMM can't be had,
+ * auto has it where it can.  Once.
  */
 bool firmware_map(struct firmware *fw, struct memory *mem, struct ram_block *ram, bool protected,
-                  GError **error);
+                  enum on_off_auto smm, GError **error);
 /* What the PAM registers change; NULL: nothing, all below 1 MiB is RAM. */
 struct pam *firmware_pam(struct firmware *fw);
+/* The same with SMRAM; NULL: there is no SMM. */
+struct smram *firmware_smram(struct firmware *fw);
 /* After each reset: what isn't ROM is written again. */
 bool firmware_load(struct firmware *fw, GError **error);
 

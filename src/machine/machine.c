@@ -49,6 +49,16 @@ static bool check_references(const struct machine_config *cfg, GError **error)
                   "there yet: kvm-type=sw-protected-vm", m->confidential_guest_support);
         return false;
     }
+    if (m->smm == OOA_ON && machine_kvm_type(m)->private_memory) {
+        error_set(error, "-machine: smm=on: %s has no SMM, as one address can't be private to some "
+                  "and shared to others: smm=off", machine_kvm_type(m)->name);
+        return false;
+    }
+    if (m->smm == OOA_ON && !cfg->bios) {
+        error_set(error, "-machine: smm=on: nothing but firmware sets it up: add -bios FILE, or "
+                  "smm=off");
+        return false;
+    }
     if (!cfg->kernel && !cfg->bios && !cfg->stopped) {
         error_set(error, "-kernel: there is nothing to boot: -kernel FILE, or -bios FILE");
         return false;
@@ -103,8 +113,6 @@ static bool map_ram(struct machine *m, struct ram_block *block, GError **error)
 {
     uint64_t low = layout_low_ram(m->ram_size);
 
-    if (m->firmware)
-        return firmware_map(m->firmware, m->mem, block, m->protected, error);
     return memory_map(m->mem, block, 0, 0, low, error) &&
            (low == m->ram_size ||
             memory_map(m->mem, block, low, LAYOUT_HIGH_RAM, m->ram_size - low, error));
@@ -171,10 +179,13 @@ static bool make_memory(struct machine *m, GError **error)
                                               m->protected ? BACKEND_TWO_BACKINGS : BACKEND_PLAIN,
                                               error);
     block = backend ? ram_block_new(m->mem, backend, error) : NULL;
-    if (!block || !map_ram(m, block, error)) {
+    if (!block || (!m->firmware && !map_ram(m, block, error))) {
         g_prefix_error(error, "-m: ");
         return false;
     }
+    if (m->firmware && !firmware_map(m->firmware, m->mem, block, m->protected,
+                                     m->cfg->machine.smm, error))
+        return false;
     advise(m, block);
     return vfio_containers_attach(m->mem, error);
 }
@@ -258,7 +269,7 @@ static bool make_board(struct machine *m, GError **error)
     m->devices = q35_make_devices(m->board, &host);
     q35_set_cmos(m->board, m->ram_size, m->cfg->cpus);
     if (m->firmware)
-        q35_use_firmware(m->board, firmware_pam(m->firmware));
+        q35_use_firmware(m->board, firmware_pam(m->firmware), firmware_smram(m->firmware));
     return true;
 }
 

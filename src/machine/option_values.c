@@ -41,7 +41,7 @@ const struct property machine_properties[] = {
     PROP("confidential-guest-support", PROP_STRING, confidential_guest_support,
          "id of an object for confidential guests"),
     PROP("debug", PROP_STRING, debug, "id of a debug object"),
-    PROP("smm", PROP_ON_OFF_AUTO, smm, "system management mode: there is none"),
+    PROP("smm", PROP_ON_OFF_AUTO, smm, "system management mode for firmware; off in protected VMs"),
     PROP("kernel-irqchip", PROP_ENUM, kernel_irqchip, "interrupt controllers in KVM: on",
          .names = irqchip_names),
     PROP("kernel_irqchip", PROP_ENUM, kernel_irqchip, "as kernel-irqchip",
@@ -90,7 +90,6 @@ static bool machine_check(const struct machine_options *m, GError **error)
         bool asked;
         const char *what;
     } absent[] = {
-        { m->smm == OOA_ON, "smm=on: there is no SMM: smm=off" },
         { m->kernel_irqchip != 0,
           "kernel-irqchip: the interrupt controllers are KVM's: kernel-irqchip=on" },
         { m->usb, "usb=on: there is no USB: usb=off" },

@@ -8,6 +8,7 @@
 
 #include "acpi.h"
 #include "acpi_pm.h"
+#include "apm.h"
 #include "config.h"
 #include "i8042.h"
 #include "layout.h"
@@ -30,7 +31,10 @@ struct q35 {
     struct i8042 *kbc;
     struct port92 *port92;
     struct fw_cfg *fw_cfg;
+    struct apm *apm;
     struct pam *pam;            /* NULL: there is nothing that its registers change */
+    struct smram *smram;        /* the same */
+    bool smi;
     struct pci_bus *pci;
     struct pci_function host_bridge, isa_bridge;
     struct pci_hotplug *hotplug;
@@ -95,8 +99,9 @@ enum {
     CLASS_HOST_BRIDGE = 0x0600, CLASS_ISA_BRIDGE = 0x0601,
     COMMAND_IO_MEMORY_MASTER = 7,
     SUBSYSTEM_QEMU_VENDOR = 0x1af4, SUBSYSTEM_QEMU = 0x1100,    /* what drivers' quirks expect */
-    HOST_PCIEXBAR = 0x60, HOST_PAM = 0x90,
+    HOST_PCIEXBAR = 0x60, HOST_PAM = 0x90, HOST_SMRAM = 0x9d, HOST_ESMRAMC = 0x9e,
     LPC_PMBASE = 0x40, LPC_ACPI_CNTL = 0x44, LPC_ACPI_ENABLE = 0x80, LPC_RCBA = 0xf0,
+    LPC_GEN_PMCON_1 = 0xa0, LPC_SMI_LOCK = 1 << 4,
 };
 
 /* Where the board's eight PCI lines go on the 8259s. */
@@ -144,19 +149,57 @@ static void add_pci_functions(struct q35 *board)
     pci_add(board->pci, &board->isa_bridge);
 }
 
+/* Locked, the registers stay until the next reset, and the segment is closed. */
+static void smram_written(struct q35 *board)
+{
+    struct pci_function *f = &board->host_bridge;
+    bool locked = f->config[HOST_SMRAM] & SMRAM_LOCK;
+
+    if (locked)
+        f->config[HOST_SMRAM] &= ~SMRAM_OPEN;
+    f->writable[HOST_SMRAM] = locked ? SMRAM_CLOSED
+                                     : SMRAM_OPEN | SMRAM_CLOSED | SMRAM_LOCK | SMRAM_ENABLE;
+    f->writable[HOST_ESMRAMC] = locked ? 0 : ESMRAMC_HIGH | ESMRAMC_TSEG_SIZE | ESMRAMC_TSEG;
+    smram_update(board->smram, f->config[HOST_SMRAM], f->config[HOST_ESMRAMC]);
+}
+
 static void host_bridge_written(struct pci_function *f, unsigned offset, unsigned size)
 {
     struct q35 *board = (struct q35 *)((char *)f - offsetof(struct q35, host_bridge));
 
     if (board->pam && ranges_overlap(offset, size, HOST_PAM, PAM_REGISTERS))
         pam_update(board->pam, f->config + HOST_PAM);
+    if (board->smram && ranges_overlap(offset, size, HOST_SMRAM, 2))
+        smram_written(board);
 }
 
-void q35_use_firmware(struct q35 *board, struct pam *pam)
+static void isa_bridge_written(struct pci_function *f, unsigned offset, unsigned size)
+{
+    struct q35 *board = (struct q35 *)((char *)f - offsetof(struct q35, isa_bridge));
+
+    if (f->config[LPC_GEN_PMCON_1] & LPC_SMI_LOCK)
+        acpi_pm_lock_smi(board->pm);
+}
+
+static void use_smram(struct q35 *board, struct smram *smram)
+{
+    struct pci_function *f = &board->host_bridge, *lpc = &board->isa_bridge;
+
+    board->smram = smram;
+    f->config[HOST_SMRAM] = f->initial[HOST_SMRAM] = SMRAM_RESET;
+    f->config[HOST_ESMRAMC] = f->initial[HOST_ESMRAMC] = ESMRAMC_RESET;
+    lpc->writable[LPC_GEN_PMCON_1] = LPC_SMI_LOCK;
+    lpc->written = isa_bridge_written;
+    acpi_pm_use_smm(board->pm);
+}
+
+void q35_use_firmware(struct q35 *board, struct pam *pam, struct smram *smram)
 {
     struct pci_function *f = &board->host_bridge;
 
     board->pam = pam;
+    if (smram)
+        use_smram(board, smram);
     f->written = host_bridge_written;
     for (unsigned i = 0; i < PAM_REGISTERS; i++) {
         f->config[HOST_PAM + i] = f->initial[HOST_PAM + i] = 0;
@@ -192,6 +235,22 @@ static void ejected(void *opaque, unsigned slot)
         pci_device_eject(board->devices, slot);
 }
 
+static void apm_written(void *opaque)
+{
+    struct q35 *board = opaque;
+
+    if (acpi_pm_apm_smi(board->pm))
+        board->smi = true;
+}
+
+bool q35_take_smi(struct q35 *board)
+{
+    bool smi = board->smi;
+
+    board->smi = false;
+    return smi;
+}
+
 struct q35 *q35_new(struct memory *mem, bool protected, const struct power_ops *power,
                     unsigned nr_serials)
 {
@@ -207,11 +266,12 @@ struct q35 *q35_new(struct memory *mem, bool protected, const struct power_ops *
     board->rtc = rtc_new(board->bus, &rtc);
     board->kbc = i8042_new(board->bus, power);
     board->port92 = port92_new(board->bus, power);
+    board->apm = apm_new(board->bus, apm_written, board);
     /* In a protected VM the device couldn't write where firmware's buffers are. */
     board->fw_cfg = fw_cfg_new(board->bus, mem, !protected);
     board->hotplug = pci_hotplug_new(board->bus, board->pm, ejected, board);
     if (!board->pci || !board->pm || !board->rtc || !board->kbc || !board->hotplug ||
-        !board->port92 || !board->fw_cfg || !add_serials(board, nr_serials)) {
+        !board->port92 || !board->apm || !board->fw_cfg || !add_serials(board, nr_serials)) {
         q35_free(board);
         return NULL;
     }
@@ -240,6 +300,7 @@ void q35_free(struct q35 *board)
     for (size_t i = 0; i < G_N_ELEMENTS(board->serials); i++)
         serial_free(board->serials[i]);
     fw_cfg_free(board->fw_cfg);
+    apm_free(board->apm);
     port92_free(board->port92);
     i8042_free(board->kbc);
     rtc_free(board->rtc);
@@ -295,6 +356,8 @@ void q35_reset(struct q35 *board)
     }
     i8042_reset(board->kbc);
     port92_reset(board->port92);
+    apm_reset(board->apm);
+    board->smi = false;
     fw_cfg_reset(board->fw_cfg);
     rtc_reset(board->rtc);
     acpi_pm_reset(board->pm);

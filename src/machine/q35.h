@@ -6,6 +6,7 @@
 #include "bus.h"
 #include "fw_cfg.h"
 #include "pam.h"
+#include "smram.h"
 #include "device.h"
 #include "chardev.h"
 #include "power.h"
@@ -21,8 +22,13 @@ struct devices *q35_make_devices(struct q35 *board, const struct device_host *ho
 void q35_free(struct q35 *board);
 struct bus *q35_bus(struct q35 *board);
 struct fw_cfg *q35_fw_cfg(struct q35 *board);
-/* There is firmware, which sets up the bridge: its PAM registers do something. pam may be NULL. */
-void q35_use_firmware(struct q35 *board, struct pam *pam);
+/*
+ * There is firmware, which sets up the bridge: its PAM and SMRAM registers do something.
+ * pam, smram: NULL where they don't.
+ */
+void q35_use_firmware(struct q35 *board, struct pam *pam, struct smram *smram);
+/* Somebody asked for an SMI since the last call: who did gets it. Machine lock held. */
+bool q35_take_smi(struct q35 *board);
 /* What the clock's CMOS RAM tells of memory and processors. */
 void q35_set_cmos(struct q35 *board, uint64_t ram_size, unsigned cpus);
 bool q35_connect_serial(struct q35 *board, unsigned index, struct chardev *chr, GError **error);

@@ -20,6 +20,7 @@ struct memory *memory_new(struct kvm_vm *vm)
     pthread_mutex_init(&mem->lock, NULL);
     mem->blocks = g_ptr_array_new_with_free_func((GDestroyNotify)ram_block_free);
     mem->mappings = g_array_new(FALSE, FALSE, sizeof(struct mapping));
+    mem->smm_mappings = g_array_new(FALSE, FALSE, sizeof(struct mapping));
     return mem;
 }
 
@@ -29,7 +30,10 @@ void memory_free(struct memory *mem)
         return;
     for (guint i = 0; i < mem->mappings->len; i++)
         mapping_delete_slot(mem, &g_array_index(mem->mappings, struct mapping, i));
+    for (guint i = 0; i < mem->smm_mappings->len; i++)
+        mapping_delete_slot(mem, &g_array_index(mem->smm_mappings, struct mapping, i));
     g_array_free(mem->mappings, TRUE);
+    g_array_free(mem->smm_mappings, TRUE);
     g_ptr_array_free(mem->blocks, TRUE);
     g_free(mem->history);
     pthread_mutex_destroy(&mem->lock);
@@ -87,35 +91,54 @@ struct mapping *mapping_find(struct memory *mem, uint64_t gpa)
     return map && map->gpa <= gpa ? map : NULL;
 }
 
+static bool slot_used(const GArray *mappings, uint32_t id)
+{
+    for (guint i = 0; i < mappings->len; i++) {
+        if (g_array_index(mappings, struct mapping, i).slot == id)
+            return true;
+    }
+    return false;
+}
+
 int memory_free_slot(struct memory *mem, uint32_t first)
 {
     uint32_t id = first;
 
-    for (guint i = 0; i < mem->mappings->len; i++) {
-        if (g_array_index(mem->mappings, struct mapping, i).slot == id) {
-            id++;
-            i = (guint)-1;      /* from the beginning: they aren't in order of number */
-        }
-    }
+    while (slot_used(mem->mappings, id) || slot_used(mem->smm_mappings, id))
+        id++;
     return id < (uint32_t)mem->vm->nr_memslots ? (int)id : -ENOSPC;
 }
 
+/* A slot's number has its address space in the upper half. */
+enum { SMM_SPACE = 1 << 16 };
+
 int mapping_set_slot(struct memory *mem, const struct mapping *map)
 {
-    const struct kvm_slot slot = {
+    struct kvm_slot slot = {
         .id = map->slot, .gpa = map->gpa, .size = map->size,
         .hva = (uint64_t)(uintptr_t)map->block->host + map->offset,
         .readonly = map->readonly,
         .guest_memfd = map->block->guest_memfd, .guest_memfd_offset = map->offset,
     };
+    int ret = map->smm_only ? 0 : kvm_vm_set_slot(mem->vm, &slot);
 
-    return kvm_vm_set_slot(mem->vm, &slot);
+    if (ret || !mem->smm)
+        return ret;
+    slot.id |= SMM_SPACE;
+    ret = kvm_vm_set_slot(mem->vm, &slot);
+    if (ret && !map->smm_only)
+        kvm_vm_set_slot(mem->vm, &(struct kvm_slot){ .id = map->slot, .guest_memfd = -1 });
+    return ret;
 }
 
 int mapping_delete_slot(struct memory *mem, const struct mapping *map)
 {
-    const struct kvm_slot slot = { .id = map->slot, .guest_memfd = -1 };
+    struct kvm_slot slot = { .id = map->slot, .guest_memfd = -1 };
+    int ret = map->smm_only ? 0 : kvm_vm_set_slot(mem->vm, &slot);
 
+    if (ret || !mem->smm)
+        return ret;
+    slot.id |= SMM_SPACE;
     return kvm_vm_set_slot(mem->vm, &slot);
 }
 
@@ -239,6 +262,65 @@ bool memory_unmap(struct memory *mem, uint64_t gpa, uint64_t size, GError **erro
     if (ret)
         error_set_errno(error, ret, "no memory to take away at 0x%" PRIx64 "+0x%" PRIx64, gpa,
                         size);
+    return ret == 0;
+}
+
+/* --- System management mode --- */
+
+bool memory_enable_smm(struct memory *mem)
+{
+    bool ok = kvm_vm_check_extension(mem->vm, KVM_CAP_X86_SMM) > 0 &&
+              kvm_vm_check_extension(mem->vm, KVM_CAP_MULTI_ADDRESS_SPACE) > 1;
+
+    pthread_mutex_lock(&mem->lock);
+    mem->smm = ok;
+    pthread_mutex_unlock(&mem->lock);
+    return ok;
+}
+
+bool memory_map_smm(struct memory *mem, struct ram_block *block, uint64_t offset, uint64_t gpa,
+                    uint64_t size, GError **error)
+{
+    struct mapping map = {
+        .block = block, .gpa = gpa, .size = size, .offset = offset, .smm_only = true,
+    };
+    bool ok;
+    int ret;
+
+    pthread_mutex_lock(&mem->lock);
+    ok = check_mapping(mem, &map, error);
+    ret = ok ? memory_free_slot(mem, 0) : 0;
+    if (ok && ret >= 0) {
+        map.slot = (uint32_t)ret;
+        ret = mapping_set_slot(mem, &map);
+    }
+    if (ok && ret < 0)
+        error_set_errno(error, ret, "memory '%s' at 0x%" PRIx64 " for SMM", block->name, gpa);
+    ok = ok && ret >= 0;
+    if (ok)
+        g_array_append_val(mem->smm_mappings, map);
+    pthread_mutex_unlock(&mem->lock);
+    return ok;
+}
+
+bool memory_unmap_smm(struct memory *mem, uint64_t gpa, uint64_t size, GError **error)
+{
+    int ret = -ENOENT;
+
+    pthread_mutex_lock(&mem->lock);
+    for (guint i = 0; i < mem->smm_mappings->len; i++) {
+        const struct mapping *map = &g_array_index(mem->smm_mappings, struct mapping, i);
+
+        if (map->gpa == gpa && map->size == size) {
+            ret = mapping_delete_slot(mem, map);
+            if (!ret)
+                g_array_remove_index(mem->smm_mappings, i);
+            break;
+        }
+    }
+    pthread_mutex_unlock(&mem->lock);
+    if (ret)
+        error_set_errno(error, ret, "no memory of SMM's at 0x%" PRIx64 "+0x%" PRIx64, gpa, size);
     return ret == 0;
 }
 

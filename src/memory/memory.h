@@ -90,6 +90,15 @@ bool memory_map(struct memory *mem, struct ram_block *block, uint64_t offset, ui
 /* The same, but the guest and devices can't write there.  Not of a block with a guest_memfd. */
 bool memory_map_readonly(struct memory *mem, struct ram_block *block, uint64_t offset,
                          uint64_t gpa, uint64_t size, GError **error);
+/*
+ * memory_enable_smm - from now on (nothing is mapped yet) vCPUs in system management mode
+ * have KVM's second address space: all that is mapped, and what memory_map_smm() adds.
+ * That is no memory to anyone else, devices and monitors included.  False: no such space.
+ */
+bool memory_enable_smm(struct memory *mem);
+bool memory_map_smm(struct memory *mem, struct ram_block *block, uint64_t offset, uint64_t gpa,
+                    uint64_t size, GError **error);
+bool memory_unmap_smm(struct memory *mem, uint64_t gpa, uint64_t size, GError **error);
 bool memory_unmap(struct memory *mem, uint64_t gpa, uint64_t size, GError **error);
 /* Take a block out again and free it. False: some of it is mapped. */
 bool ram_block_delete(struct ram_block *block, GError **error);

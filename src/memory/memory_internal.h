@@ -95,6 +95,7 @@ struct mapping {
     uint64_t gpa, size, offset;
     uint32_t slot;
     bool readonly;
+    bool smm_only;              /* in KVM's second address space alone */
 };
 
 struct memory {
@@ -102,6 +103,8 @@ struct memory {
     pthread_mutex_t lock;
     GPtrArray *blocks;                  /* owned, in QEMU's order */
     GArray *mappings;                   /* struct mapping, ascending by gpa */
+    bool smm;                           /* what vCPUs see in SMM is an address space of its own */
+    GArray *smm_mappings;               /* struct mapping: what is seen there alone */
     struct memory_listener *listeners;  /* in order of registration */
     bool listeners_away;                /* during a reset: they have nothing and aren't told */
     struct memory_counters counters;

@@ -5,6 +5,7 @@ Status 77 where a package or (for a kernel) FOLDER's vmlinuz and initrd.gz lack.
 """
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from cloister_vm import Vm, VmError, protected          # noqa: E402
 EXIT_SKIP = 77
 TIMEOUT = 240 * int(os.environ.get("TEST_SLOWER", "1"))
 SEABIOS = "/usr/share/seabios/bios-256k.bin"
+PRIVATE = ["-M", "q35,kvm-type=sw-protected-vm"]
 OVMF = "/usr/share/ovmf/OVMF.fd"
 
 
@@ -57,14 +59,19 @@ def boot_sector(text):
 def seabios(setting, folder):
     """It boots a disk's first sector, by virtio; after a reset again; its debug port is heard."""
     disk, debug = os.path.join(folder, "disk"), os.path.join(folder, "debug")
+    trace = os.path.join(folder, "trace")
     with open(disk, "wb") as file:
         file.write(boot_sector(b"sector runs\r\n") + bytes(1 << 20))
     with machine(setting, need(SEABIOS, "seabios"), "-smp", "2",
                  "-drive", f"file={disk},format=raw,if=virtio", "-debugcon", f"file:{debug}",
-                 "-global", "isa-debugcon.iobase=0x402") as vm:
+                 "-global", "isa-debugcon.iobase=0x402", "-M", "q35,smm=on",
+                 "-trace", "kvm_pio", "-D", trace) as vm:
         first = vm.wait_for("sector runs", TIMEOUT)
         vm.qmp.command("system_reset")
         vm.wait_for("sector runs", TIMEOUT, first.end())
+        # It has set up SMM: an SMI came back, by which it knows.
+        expect(re.search(r"out port=0xb2.*\n.*in port=0xb2.*\n.*out port=0xb3",
+                         open(trace, encoding="ascii").read()), "no SMI")
         qtree = vm.qmp.hmp("info qtree")
         expect("isa-debugcon" in qtree, qtree)
         vm.qmp.command("quit")
@@ -149,6 +156,10 @@ def bad(setting, folder):
             (["-bios", good, "-fw_cfg", "opt/x,text=a"], "Invalid parameter 'text'"),
             (["-bios", good, "-debugcon", "null", "-global", "isa-debugcon.iobase=0x70"],
              "another device is there"),
+            (["-M", "q35,smm=on", "-bios", good, *PRIVATE], "smm=on: sw-protected-vm has no SMM"),
+            (["-M", "q35,smm=on", "-kernel", good], "smm=on: nothing but firmware sets it up"),
+            (["-M", "q35,smm=on,memory-backend=m", "-bios", good, "-object",
+              "memory-backend-guest-memfd,id=m,size=16M"], "smm=on: memory in a guest_memfd"),
             (["-bios", good, "-device", "isa-debugcon,chardev=c"], "can't find value 'c'")):
         run = subprocess.run([setting.binary, "-accel", "soft", "-m", "16", "-display", "none",
                               *arguments], capture_output=True, text=True, timeout=TIMEOUT,

@@ -6,7 +6,7 @@
 #include "acpi_loader.h"
 #include "fake_kvm.h"
 #include "memory_internal.h"
-#include "pam.h"
+#include "q35.h"
 #include "range.h"
 
 #include <setjmp.h>
@@ -377,12 +377,133 @@ static void test_pam(void **state)
     pam_free(pam);
 }
 
+/* --- SMRAM, by the bridge's registers --- */
+
+static struct q35 *board;
+
+static void ignore(void *opaque)
+{
+}
+
+static void config(uint8_t offset, uint8_t value)
+{
+    uint32_t address = 0x80000000 | (offset & 0xfc), byte = value;
+
+    bus_pio(q35_bus(board), 0xcf8, &address, 4, true);
+    bus_pio(q35_bus(board), 0xcfc + (offset & 3), &byte, 1, true);
+}
+
+static uint8_t config_read(uint8_t offset)
+{
+    uint32_t address = 0x80000000 | (offset & 0xfc);
+    uint8_t byte = 0;
+
+    bus_pio(q35_bus(board), 0xcf8, &address, 4, true);
+    bus_pio(q35_bus(board), 0xcfc + (offset & 3), &byte, 1, false);
+    return byte;
+}
+
+/* What SMM alone sees at that address; 0: nothing, else up to where. */
+static uint64_t smm_end(uint64_t gpa)
+{
+    for (guint i = 0; i < mem->smm_mappings->len; i++) {
+        const struct mapping *map = &g_array_index(mem->smm_mappings, struct mapping, i);
+
+        if (map->gpa == gpa)
+            return mapping_end(map);
+    }
+    return 0;
+}
+
+static bool smi(void)
+{
+    uint8_t byte = 1;
+
+    bus_pio(q35_bus(board), 0xb2, &byte, 1, true);
+    return q35_take_smi(board);
+}
+
+/* The slot that KVM was last given in that space, with that address. */
+static bool slot_given(unsigned space, uint64_t gpa)
+{
+    for (unsigned i = fake.nr_calls; i-- > 0;) {
+        const struct fake_call *call = &fake.calls[i];
+
+        if (call->request == KVM_SET_USER_MEMORY_REGION && call->address == gpa && call->size &&
+            call->slot >> 16 == space)
+            return true;
+    }
+    return false;
+}
+
+static void test_smram(void **state)
+{
+    const struct power_ops power = { .shutdown = ignore, .reset = ignore };
+    uint32_t enable = 0x21;
+    struct ram_block *ram;
+    struct smram *smram;
+
+    make(KVM_ATTRIBUTES_NONE, false);
+    assert_false(memory_enable_smm(mem));       /* this KVM has none */
+    fake_set_cap(KVM_CAP_X86_SMM, 1);
+    fake_set_cap(KVM_CAP_MULTI_ADDRESS_SPACE, 2);
+    assert_true(memory_enable_smm(mem));
+    ram = ram_block_new_internal(mem, "pc.ram", 16 * MIB, false, NULL);
+    assert_true(memory_map(mem, ram, 0, 0, 0xa0000, NULL));
+    assert_true(memory_map(mem, ram, MIB, MIB, 15 * MIB, NULL));
+    assert_true(slot_given(0, MIB) && slot_given(1, MIB));
+    smram = smram_new(mem, ram, 16 * MIB);
+    board = q35_new(mem, false, &power, 0);
+    q35_use_firmware(board, NULL, smram);
+    assert_int_equal(config_read(0x9d), 0x02);
+    assert_null(mapping_of(0xa0000));
+
+    config(0x9d, 0x4a);                         /* enabled and open: all see it */
+    assert_non_null(mapping_of(0xa0000));
+    config(0x9d, 0x0a);                         /* closed */
+    assert_null(mapping_of(0xa0000));
+    assert_int_equal(smm_end(0xa0000), 0xc0000);
+    assert_true(slot_given(1, 0xa0000));
+    config(0x9e, 0x80);                         /* high: the same RAM elsewhere */
+    assert_int_equal(smm_end(0xa0000), 0);
+    assert_int_equal(smm_end(0xfeda0000), 0xfedc0000);
+    config(0x9e, 0x05);                         /* 8 MiB of TSEG */
+    assert_int_equal(smm_end(8 * MIB), 16 * MIB);
+    assert_int_equal(mapping_end(mapping_of(MIB)), 8 * MIB);
+    assert_null(mapping_of(8 * MIB));
+    config(0x9e, 0x07);                         /* a size that there is not */
+    assert_int_equal(mapping_end(mapping_of(MIB)), 16 * MIB);
+    config(0x9e, 0x01);
+    config(0x9d, 0x5a);                         /* locked: closed for good */
+    assert_int_equal(config_read(0x9d), 0x1a);
+    assert_null(mapping_of(0xa0000));
+    config(0x9d, 0x4a);
+    config(0x9e, 0x00);
+    assert_int_equal(config_read(0x9d), 0x1a);
+    assert_int_equal(smm_end(15 * MIB), 16 * MIB);
+
+    assert_false(smi());                        /* not enabled */
+    bus_pio(q35_bus(board), 0x630, &enable, 4, true);
+    assert_true(smi());
+    assert_false(q35_take_smi(board));
+
+    q35_reset(board);
+    assert_int_equal(config_read(0x9d), 0x02);
+    assert_int_equal(mem->smm_mappings->len, 0);
+    assert_int_equal(mapping_end(mapping_of(MIB)), 16 * MIB);
+    assert_false(smi());
+    config(0x9d, 0x4a);
+    assert_non_null(mapping_of(0xa0000));
+    q35_free(board);
+    smram_free(smram);
+}
+
 int main(void)
 {
 #define TEST(name_) cmocka_unit_test_teardown(name_, tear_down)
     static const struct CMUnitTest tests[] = {
         TEST(test_ports), TEST(test_files), TEST(test_dma), TEST(test_no_dma),
-        TEST(test_private_dma), TEST(test_hostile), TEST(test_loader), TEST(test_pam),
+        TEST(test_private_dma), TEST(test_hostile), TEST(test_loader), TEST(test_pam), TEST(test_smram),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -54,7 +54,6 @@ static const struct {
     { "-M q35,nosuch=1", "-M: Property 'q35-machine.nosuch' not found: " },
     { "-M q35,kvm-type=sev", "-M: " },
     { "-M q35,smm=maybe", "-M: Parameter 'smm' " },
-    { "-M q35,smm=on", "-M: smm=on: " },
     { "-M q35,kernel-irqchip=split", "-M: kernel-irqchip: " },
     { "-M q35,accel=tcg", "-M: invalid accelerator 'tcg': kvm or soft" },
     { "-M q35,accel=", "-M: invalid accelerator '': " },
