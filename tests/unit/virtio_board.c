@@ -2,9 +2,6 @@
 /* See virtio_board.h. */
 #include "virtio_board.h"
 
-#include "virtio_serial.h"
-
-#include <errno.h>
 #include <linux/virtio_pci.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,64 +9,6 @@
 #define ECAM 0xb0000000ULL
 #define BAR1(slot_) (0xc0000000ULL + (slot_) * 0x1000)
 #define BAR4(slot_) (0x800000000ULL + (slot_) * 0x4000)
-
-/* --- In place of src/memory and src/kvm --- */
-
-struct memory;
-
-static bool access_ram(struct memory *mem, uint64_t gpa, void *buf, uint64_t size, bool write,
-                       uint64_t *ret_gpa)
-{
-    struct virtio_board *board = (struct virtio_board *)mem;
-    char *at = buf;
-
-    for (; size; at++, gpa++, size--) {
-        if (gpa >= VB_RAM || __atomic_load_n(&board->private_page[gpa / VB_PAGE], __ATOMIC_RELAXED)) {
-            if (ret_gpa)
-                *ret_gpa = gpa;
-            return false;
-        }
-        if (write)
-            __atomic_store_n(&board->ram[gpa], *at, __ATOMIC_RELAXED);
-        else
-            *at = __atomic_load_n(&board->ram[gpa], __ATOMIC_RELAXED);
-    }
-    return true;
-}
-
-bool memory_read(struct memory *mem, uint64_t gpa, void *buf, uint64_t size, uint64_t *ret_gpa)
-{
-    return access_ram(mem, gpa, buf, size, false, ret_gpa);
-}
-
-bool memory_write(struct memory *mem, uint64_t gpa, const void *buf, uint64_t size,
-                  uint64_t *ret_gpa)
-{
-    return access_ram(mem, gpa, (void *)buf, size, true, ret_gpa);
-}
-
-int memory_convert(struct memory *mem, uint64_t gpa, uint64_t size, bool private_,
-                   uint64_t *ret_gpa)
-{
-    struct virtio_board *board = (struct virtio_board *)mem;
-
-    for (; size; gpa += VB_PAGE, size -= VB_PAGE) {
-        if (gpa < VB_RAM)
-            __atomic_store_n(&board->private_page[gpa / VB_PAGE], private_, __ATOMIC_RELAXED);
-    }
-    return 0;
-}
-
-struct kvm_vm *memory_vm(struct memory *mem)
-{
-    return NULL;
-}
-
-/* No ioeventfd: every notification comes by the register. */
-int kvm_vm_ioctl(struct kvm_vm *vm, unsigned long request, void *arg)
-{
-    return -ENOTTY;
-}
 
 /* --- The board --- */
 
@@ -85,21 +24,14 @@ static void nothing(void *opaque)
 {
 }
 
-/* All that do with so little memory. */
-static const struct device_type *const types[] = {
-    &virtio_blk_type, &virtio_rng_type, &virtio_serial_type, &virtconsole_type,
-    &virtserialport_type,
-};
-
 struct virtio_board *virtio_board_new(void)
 {
     struct virtio_board *board = g_new0(struct virtio_board, 1);
     struct power_ops power = { .shutdown = nothing, .reset = nothing };
     struct pci_wires wires = { .msi = message, .opaque = board };
-    struct device_host host = { .mem = (struct memory *)board };
+    struct device_host host = { 0 };
 
-    for (size_t i = 0; i < G_N_ELEMENTS(types); i++)
-        device_type_register(types[i]);
+    vb_memory_new(board, &host);
     host.bus = board->bus = bus_new();
     host.pci = board->pci = pci_bus_new(board->bus, ECAM, &power);
     pci_bus_wire(board->pci, &wires);
@@ -112,6 +44,7 @@ void virtio_board_free(struct virtio_board *board)
     devices_free(board->devices);
     pci_bus_free(board->pci);
     bus_free(board->bus);
+    vb_memory_free(board);
     g_free(board);
 }
 

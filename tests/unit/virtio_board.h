@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A board for virtio devices with a megabyte of RAM, whose pages a test makes private;
- * and the driver's side of a queue.  It replaces src/memory and src/kvm at link time.
+ * and the driver's side of a queue.  Its memory is an array, which replaces src/memory and
+ * src/kvm at link time (virtio_board_array.c), or the real thing on a KVM that isn't
+ * (virtio_board_memory.c).
  */
 #ifndef TESTS_VIRTIO_BOARD_H
 #define TESTS_VIRTIO_BOARD_H
@@ -15,14 +17,26 @@ enum {
 };
 
 struct virtio_board {
-    uint8_t ram[VB_RAM];
+    uint8_t *ram;               /* VB_RAM bytes at address 0 */
     bool private_page[VB_RAM / VB_PAGE];
     struct bus *bus;
     struct pci_bus *pci;
     struct devices *devices;
     unsigned messages;          /* MSI-X */
     uint32_t last_data;
+    struct memory *mem;         /* of virtio_board_memory.c */
+    struct kvm_vm *vm;
 };
+
+/* What virtio_board_memory.c makes next: a protected VM with two backings, or an ordinary one. */
+extern bool vb_protected;
+/* From here on memory devices may go, so much. */
+#define VB_DEVICE_MEMORY        (4ULL << 30)
+#define VB_DEVICE_MEMORY_SIZE   (64ULL << 20)
+
+/* Which of the two: virtio_board_array.c, virtio_board_memory.c. */
+void vb_memory_new(struct virtio_board *board, struct device_host *host);
+void vb_memory_free(struct virtio_board *board);
 
 struct virtio_board *virtio_board_new(void);
 void virtio_board_free(struct virtio_board *board);
