@@ -394,6 +394,12 @@ static int set_guest_debug(void *object, void *arg, unsigned long value)
         memset(&cpu->event, 0, sizeof(cpu->event));
         cpu->event.pending = true;
         cpu->event.vector = debug->control & KVM_GUESTDBG_INJECT_DB ? VECTOR_DB : VECTOR_BP;
+        /* INT3 as the guest would have executed it: its handler returns behind it. */
+        if (cpu->event.vector == VECTOR_BP) {
+            cpu->event.soft = true;
+            cpu->event.length = 1;
+            cpu->regs[REG_RIP]++;
+        }
     }
     cpu_state_replaced(cpu);
     return 0;

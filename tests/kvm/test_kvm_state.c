@@ -366,6 +366,36 @@ static void guest_debug(void)
     machine_run_to(&m, KVM_EXIT_HLT);
 }
 
+/* INT3 that isn't the debugger's: the guest's handler is to return behind it. */
+static void guest_debug_gives_back(void)
+{
+    struct kvm_guest_debug debug = { .control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP };
+    struct kvm_regs regs;
+    struct machine m;
+    uint16_t back;
+
+    if (test_is_pvm())
+        test_skip("kvm_pvm gives the guest's INT3 to the guest");
+    machine_init(&m, 0, 0x100000);
+    NEED(m.vm, KVM_CAP_SET_GUEST_DEBUG);
+    machine_real_mode(&m, "\x90\xcc\xf4", 3);
+    memcpy(m.ram + 3 * 4, (uint16_t[]){ CODE_AT + 0x100, 0 }, 4);
+    m.ram[CODE_AT + 0x100] = 0xf4;
+    CHECK_EQ(IOCTL(m.vcpu, KVM_GET_REGS, &regs), 0);
+    regs.rsp = 0x800;
+    CHECK_EQ(IOCTL(m.vcpu, KVM_SET_REGS, &regs), 0);
+    CHECK_EQ(IOCTL(m.vcpu, KVM_SET_GUEST_DEBUG, &debug), 0);
+    machine_run_to(&m, KVM_EXIT_DEBUG);
+    CHECK_EQ(m.run->debug.arch.exception, 3);
+    debug.control |= KVM_GUESTDBG_INJECT_BP;
+    CHECK_EQ(IOCTL(m.vcpu, KVM_SET_GUEST_DEBUG, &debug), 0);
+    machine_run_to(&m, KVM_EXIT_HLT);
+    CHECK_EQ(IOCTL(m.vcpu, KVM_GET_REGS, &regs), 0);
+    CHECK_EQ(regs.rip, CODE_AT + 0x101);
+    memcpy(&back, m.ram + regs.rsp, sizeof(back));
+    CHECK_EQ(back, CODE_AT + 2);
+}
+
 /* Real-mode vector 0x20 points to a handler that says so on port 0x21. */
 static void load_interruptible(struct machine *m)
 {
@@ -532,6 +562,7 @@ static const struct test_case cases[] = {
     { "events and debug registers", events_and_debug_registers },
     { "KVM_TRANSLATE", translate },
     { "KVM_SET_GUEST_DEBUG", guest_debug },
+    { "KVM_GUESTDBG_INJECT_BP", guest_debug_gives_back },
     { "KVM_INTERRUPT and KVM_NMI", interrupts_from_user_space },
     { "interrupts of the irqchip", interrupts_from_irqchip },
     { "KVM_IOEVENTFD", ioeventfd },

@@ -30,6 +30,7 @@ DIFFERENCES = {
     ("program", "more: page tables outside memory"):
         ("QEMU's processor and KVM's emulator hand the fault to one another for ever", None),
     ("program", "state: KVM_SET_GUEST_DEBUG"): ("QEMU doesn't intercept INT3", None),
+    ("program", "state: KVM_GUESTDBG_INJECT_BP"): ("QEMU doesn't intercept INT3", None),
     ("guest", "faults"):
         ("QEMU raises #GP for #SS, and no #DF for a gate that isn't present",
          r"#SS by a non-canonical address: |got vector|#DF by a missing gate: |PASS$|FAIL$"),
