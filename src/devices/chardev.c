@@ -102,6 +102,14 @@ bool chardev_wants_monitor(struct chardev *chr)
     return wants;
 }
 
+void chardev_refuse_others(struct chardev *chr)
+{
+    chr->refuse_others = true;
+    /* A server that has its client already hears the others from now on. */
+    if (chr->listen_fd >= 0 && chr->backend->ended)
+        chr->backend->ended(chr);
+}
+
 /* --- Creation --- */
 
 static void chardev_destroy(struct chardev *chr)

@@ -77,6 +77,8 @@ bool chardev_write_all(struct chardev *chr, void *front, const void *data, size_
 
 /* can_receive() may answer differently now. */
 void chardev_accept_input(struct chardev *chr);
+/* A server's clients beside the one that it has are turned away instead of waiting their turn. */
+void chardev_refuse_others(struct chardev *chr);
 /* Drop the client (server sockets then accept the next). */
 void chardev_disconnect(struct chardev *chr);
 const char *chardev_label(const struct chardev *chr);

@@ -56,6 +56,7 @@ struct chardev {
     unsigned n_slots, focus;
     bool escape;                /* Ctrl-A was typed */
     bool wants_monitor;
+    bool refuse_others;
     bool announced;             /* the front ends were told that somebody is there */
     int in_fd;                  /* -1: no input (any more) */
     bool in_tty;

@@ -39,16 +39,33 @@ static void take_client(struct chardev *chr, int fd)
     chardev_stream_open(chr, fd, fd);
 }
 
+/* The client that we have is gone, which the loop hasn't seen yet. */
+static bool client_left(const struct chardev *chr)
+{
+    struct pollfd fds = { .fd = chr->in_fd, .events = POLLRDHUP };
+
+    return poll(&fds, 1, 0) == 1 && (fds.revents & (POLLRDHUP | POLLHUP | POLLERR));
+}
+
 static gboolean client_waits(gint fd, GIOCondition condition, gpointer data)
 {
     struct chardev *chr = data;
-    int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    bool taken = chr->in_fd >= 0;
+    int client;
 
+    if (taken && client_left(chr))
+        return G_SOURCE_CONTINUE;
+    client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (client < 0)
         return G_SOURCE_CONTINUE;       /* it went away again, or we are short of descriptors */
-    chr->listen_tag = 0;
+    if (taken) {
+        close(client);
+        return G_SOURCE_CONTINUE;
+    }
+    if (!chr->refuse_others)
+        chr->listen_tag = 0;
     take_client(chr, client);
-    return G_SOURCE_REMOVE;
+    return chr->refuse_others;
 }
 
 static void socket_ended(struct chardev *chr)
