@@ -232,6 +232,14 @@ static void say_debugging(const struct debug *dbg)
         fprintf(stderr, "cloister: %s\n", notice);
 }
 
+static bool serve_gdb(const struct machine_config *cfg, struct machine *m, GError **error)
+{
+    if (!cfg->gdb || machine_serve_gdb(m, cfg->gdb, error))
+        return true;
+    g_prefix_error(error, "-gdb: ");
+    return false;
+}
+
 static bool run_machine(const struct machine_config *cfg, GError **error)
 {
     g_autofree char *reason = NULL;
@@ -246,7 +254,7 @@ static bool run_machine(const struct machine_config *cfg, GError **error)
         fprintf(stderr, "cloister: %s\n", reason);
         say_debugging(machine_monitor_vm(m)->debug);
         chardev_set_quit(end_by_key, m);
-        ok = daemonize_ready(error) && machine_run(m, error);
+        ok = serve_gdb(cfg, m, error) && daemonize_ready(error) && machine_run(m, error);
     }
     monitor_free_all();
     machine_free(m);

@@ -61,6 +61,13 @@ static enum kvm_exit_action exit_stopped(const struct kvm_exit *exit)
     return stopped(exit, kvm_exit_name(exit->run->exit_reason));
 }
 
+static enum kvm_exit_action exit_debug(const struct kvm_exit *exit)
+{
+    if (!exit->ops->debug)
+        return exit_stopped(exit);
+    return exit->ops->debug(exit->opaque, exit->vcpu, &exit->run->debug.arch);
+}
+
 static enum kvm_exit_action exit_fail_entry(const struct kvm_exit *exit)
 {
     char text[96];
@@ -129,7 +136,7 @@ static const struct exit_row {
     EXIT(EXCEPTION, exit_stopped),
     EXIT_PENDING(IO, exit_io),
     EXIT_PENDING(HYPERCALL, exit_hypercall),
-    EXIT(DEBUG, exit_stopped),
+    EXIT(DEBUG, exit_debug),
     EXIT(HLT, exit_stopped),
     EXIT_PENDING(MMIO, exit_mmio),
     EXIT(IRQ_WINDOW_OPEN, exit_resume),

@@ -134,6 +134,9 @@ struct kvm_exit_ops {
      */
     enum kvm_exit_action (*stopped)(void *opaque, struct kvm_vcpu *vcpu, uint32_t exit_reason,
                                     int error, const char *exit_text);
+    /* KVM_EXIT_DEBUG: what KVM_SET_GUEST_DEBUG asked for. NULL: nobody did. */
+    enum kvm_exit_action (*debug)(void *opaque, struct kvm_vcpu *vcpu,
+                                  const struct kvm_debug_exit_arch *exit);
 };
 
 int kvm_vcpu_new(struct kvm_vm *vm, unsigned index, const struct kvm_exit_ops *ops, void *opaque,

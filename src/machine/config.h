@@ -75,6 +75,7 @@ struct machine_config {
     char *kernel, *initrd, *append, *bios, *debugcon;
     unsigned debugcon_port;
     char *name, *uuid, *pidfile;
+    char *gdb;                  /* -gdb: where debuggers are served */
     bool nographic, display_none, nodefaults, no_reboot, no_shutdown, stopped, daemonize;
     bool no_serial, no_monitor; /* given as "none" */
     /* -help and its like: this is all that there is to do. */

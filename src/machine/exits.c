@@ -158,10 +158,26 @@ static enum kvm_exit_action exit_stopped(void *opaque, struct kvm_vcpu *vcpu, ui
     }
 }
 
+static enum kvm_exit_action exit_debug(void *opaque, struct kvm_vcpu *vcpu,
+                                       const struct kvm_debug_exit_arch *exit)
+{
+    struct machine_cpu *cpu = opaque;
+    bool stop = gdb_debug_exit(cpu->machine->gdb, kvm_vcpu_index(vcpu), exit);
+
+    trace(TRACE_KVM_RUN_EXIT, "cpu=%u KVM_EXIT_DEBUG exception=%u pc=0x%" PRIx64 " dr6=0x%" PRIx64
+          ": the %s's", kvm_vcpu_index(vcpu), exit->exception, (uint64_t)exit->pc,
+          (uint64_t)exit->dr6, stop ? "debugger" : "guest");
+    if (!stop)
+        return KVM_RESUME;
+    machine_request(cpu->machine, REQUEST_DEBUG);
+    return KVM_STOP;
+}
+
 const struct kvm_exit_ops machine_exit_ops = {
     .pio = exit_pio,
     .mmio = exit_mmio,
     .memory_fault = exit_memory_fault,
     .map_gpa_range = exit_map_gpa_range,
+    .debug = exit_debug,
     .stopped = exit_stopped,
 };

@@ -309,6 +309,8 @@ static bool make_debug(struct machine *m, GError **error)
     m->debug = debug_new(&machine, m->cfg->machine.debug, error);
     if (!m->debug)
         g_prefix_error(error, "-machine: ");
+    else
+        m->gdb = debugger_new(m);
     return m->debug != NULL;
 }
 
@@ -414,6 +416,7 @@ void machine_free(struct machine *m)
     if (!m)
         return;
     run_state_park_all(m);
+    gdb_free(m->gdb);
     for (unsigned i = 0; i < m->nr_cpus; i++) {
         kvm_vcpu_free(m->cpus[i].vcpu);
         vcpu_state_free(m->cpus[i].power_on);
@@ -448,7 +451,8 @@ const struct monitor_vm *machine_monitor_vm(struct machine *m)
 
 bool machine_run(struct machine *m, GError **error)
 {
-    if (!m->cfg->stopped && !run_state_start(m, error))
+    /* A debugger that is there already says when. */
+    if (!m->cfg->stopped && !gdb_is_connected(m->gdb) && !run_state_start(m, error))
         return false;
     g_main_loop_run(m->loop);
     return true;

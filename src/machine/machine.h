@@ -33,6 +33,9 @@ void machine_free(struct machine *m);
 /* Serial port number index leads to chr, which must outlive the machine. */
 bool machine_connect_serial(struct machine *m, unsigned index, struct chardev *chr, GError **error);
 
+/* -gdb: where debuggers are served. */
+bool machine_serve_gdb(struct machine *m, const char *device, GError **error);
+
 /* -device: TYPE,id=ID,... Before the machine runs. */
 bool machine_add_device(struct machine *m, const char *option, GError **error);
 

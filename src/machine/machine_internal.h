@@ -6,6 +6,7 @@
 #include "boot.h"
 #include "debug.h"
 #include "firmware.h"
+#include "gdb.h"
 #include "machine.h"
 #include "power_on.h"
 #include "q35.h"
@@ -13,7 +14,7 @@
 
 enum run_state {
     STATE_PRELAUNCH, STATE_RUNNING, STATE_PAUSED, STATE_SHUTDOWN, STATE_INTERNAL_ERROR,
-    STATE_GUEST_PANICKED,
+    STATE_GUEST_PANICKED, STATE_DEBUG,
 };
 
 /* What a vCPU asked for; carried out in this order. */
@@ -22,6 +23,7 @@ enum machine_request {
     REQUEST_RESET = 1 << 1,
     REQUEST_PANIC = 1 << 2,
     REQUEST_INTERNAL_ERROR = 1 << 3,
+    REQUEST_DEBUG = 1 << 4,
 };
 
 struct machine_cpu {
@@ -46,6 +48,7 @@ struct machine {
     struct q35 *board;
     struct devices *devices;    /* the board's */
     struct debug *debug;
+    struct gdb *gdb;            /* serves nobody unless asked */
     struct irqchip_state *irqchip_power_on;
     struct machine_cpu cpus[MACHINE_MAX_CPUS];
     unsigned nr_cpus;
@@ -65,12 +68,20 @@ struct kvm_vcpu *machine_cpu(void *opaque, unsigned index);     /* NULL: none */
 void run_state_init(struct machine *m);
 void run_state_park_all(struct machine *m);
 bool run_state_start(struct machine *m, GError **error);
+/* The same, but for the vCPUs of this mask only: the others stay where they are. */
+bool run_state_start_some(struct machine *m, uint64_t cpus, GError **error);
+/* To "paused", if it runs. */
+void run_state_pause(struct machine *m);
+const char *run_state_name(const struct machine *m);
 /* Any thread. */
 void machine_request(struct machine *m, enum machine_request request);
 static inline bool machine_has_request(const struct machine *m)
 {
     return __atomic_load_n(&m->requests, __ATOMIC_ACQUIRE) != 0;
 }
+
+/* debugger.c: the gdb stub and what it asks of the machine. */
+struct gdb *debugger_new(struct machine *m);
 
 /* exits.c */
 extern const struct kvm_exit_ops machine_exit_ops;

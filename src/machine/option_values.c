@@ -602,6 +602,14 @@ OPTION_SETTER(option_set_display)
 
 /* --- -name, -uuid, -trace and the rest --- */
 
+/* -s has no value. */
+OPTION_SETTER(option_set_gdb)
+{
+    g_free(cfg->gdb);
+    cfg->gdb = g_strdup(value ? value : "tcp::1234");
+    return true;
+}
+
 OPTION_SETTER(option_set_name)
 {
     g_autoptr(GPtrArray) list = option_parse(value, "guest", error);

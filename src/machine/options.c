@@ -79,6 +79,10 @@ static const struct option_row option_rows[] = {
     { "daemonize", OPTION_FLAG, NULL, "go to the background once the VM is ready",
       FIELD(daemonize) },
     { "S", OPTION_FLAG, NULL, "don't start the CPUs: cont does", FIELD(stopped) },
+    { "gdb", OPTION_CALL, "DEV",
+      "serve debuggers there: tcp:[HOST]:PORT (loopback without a host), unix:PATH, none",
+      .set = option_set_gdb },
+    { "s", OPTION_CALL, NULL, "as -gdb tcp::1234", .set = option_set_gdb },
     { "no-reboot", OPTION_FLAG, NULL, "end when the guest reboots", FIELD(no_reboot) },
     { "no-shutdown", OPTION_FLAG, NULL, "stay, stopped, when the guest powers off",
       FIELD(no_shutdown) },
@@ -96,8 +100,6 @@ static const struct option_row option_rows[] = {
     { "cdrom", OPTION_REFUSED, "FILE",
       "there are no CD drives: -drive file=FILE,format=raw,if=virtio,readonly=on" },
     { "netdev", OPTION_REFUSED, "...", "there are no network cards yet: leave it out" },
-    { "gdb", OPTION_REFUSED, "DEV", "the gdb stub is not there yet: use the monitor" },
-    { "s", OPTION_REFUSED, NULL, "the gdb stub is not there yet: use the monitor" },
     { "vnc", OPTION_REFUSED, "...", "there is no display: use -serial" },
     { "incoming", OPTION_REFUSED, "...", "there is no migration: start the guest anew" },
     { "loadvm", OPTION_REFUSED, "...", "there are no snapshots: start the guest anew" },
@@ -299,9 +301,10 @@ void config_clear(struct machine_config *cfg)
 {
     struct machine_options *m = &cfg->machine;
     char *strings[] = {
-        cfg->trace_file, cfg->kernel, cfg->initrd, cfg->append, cfg->bios, cfg->debugcon, cfg->name, cfg->uuid,
-        cfg->pidfile, cfg->print, m->accel, m->memory_backend, m->confidential_guest_support,
-        m->debug, m->kernel, m->initrd, m->append, m->firmware, cfg->soft.pin,
+        cfg->trace_file, cfg->kernel, cfg->initrd, cfg->append, cfg->bios, cfg->debugcon,
+        cfg->name, cfg->uuid, cfg->gdb, cfg->pidfile, cfg->print, m->accel, m->memory_backend,
+        m->confidential_guest_support, m->debug, m->kernel, m->initrd, m->append, m->firmware,
+        cfg->soft.pin,
     };
     GPtrArray *lists[] = {
         cfg->accels, cfg->soft.fails, cfg->objects, cfg->chardevs, cfg->drives, cfg->blockdevs,

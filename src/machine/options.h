@@ -46,6 +46,7 @@ OPTION_SETTER(option_set_global);
 OPTION_SETTER(option_set_serial);
 OPTION_SETTER(option_set_monitor);
 OPTION_SETTER(option_set_mon);
+OPTION_SETTER(option_set_gdb);
 OPTION_SETTER(option_set_name);
 OPTION_SETTER(option_set_uuid);
 OPTION_SETTER(option_set_trace);

@@ -14,7 +14,7 @@
 static const char *const state_names[] = {
     [STATE_PRELAUNCH] = "prelaunch", [STATE_RUNNING] = "running", [STATE_PAUSED] = "paused",
     [STATE_SHUTDOWN] = "shutdown", [STATE_INTERNAL_ERROR] = "internal-error",
-    [STATE_GUEST_PANICKED] = "guest-panicked",
+    [STATE_GUEST_PANICKED] = "guest-panicked", [STATE_DEBUG] = "debug",
 };
 
 static void set_state(struct machine *m, enum run_state state)
@@ -41,10 +41,17 @@ void run_state_park_all(struct machine *m)
         kvm_vcpu_wait_parked(m->cpus[i].vcpu);
 }
 
+static void resume_some(struct machine *m, uint64_t cpus)
+{
+    for (unsigned i = 0; i < m->nr_cpus; i++) {
+        if (cpus >> i & 1)
+            kvm_vcpu_resume(m->cpus[i].vcpu);
+    }
+}
+
 static void resume_all(struct machine *m)
 {
-    for (unsigned i = 0; i < m->nr_cpus; i++)
-        kvm_vcpu_resume(m->cpus[i].vcpu);
+    resume_some(m, UINT64_MAX);
 }
 
 static void stop_in(struct machine *m, enum run_state state)
@@ -54,12 +61,14 @@ static void stop_in(struct machine *m, enum run_state state)
     run_state_park_all(m);
     /* What is stopped looks the same however often one looks: requests end first. */
     devices_pause(m->devices);
+    gdb_disarm(m->gdb);
     set_state(m, state);
     if (was_running)
         monitor_event("STOP", NULL);
+    gdb_stopped(m->gdb);
 }
 
-bool run_state_start(struct machine *m, GError **error)
+bool run_state_start_some(struct machine *m, uint64_t cpus, GError **error)
 {
     if (m->state == STATE_RUNNING)
         return true;
@@ -71,11 +80,18 @@ bool run_state_start(struct machine *m, GError **error)
         error_set(error, "Resetting the Virtual Machine is required");
         return false;
     }
+    if (!gdb_arm(m->gdb, error))
+        return false;
     set_state(m, STATE_RUNNING);
     monitor_event("RESUME", NULL);
     devices_resume(m->devices);
-    resume_all(m);
+    resume_some(m, cpus);
     return true;
+}
+
+bool run_state_start(struct machine *m, GError **error)
+{
+    return run_state_start_some(m, UINT64_MAX, error);
 }
 
 /* --- The guest or somebody outside ends or restarts it --- */
@@ -105,6 +121,7 @@ void machine_end(struct machine *m, const char *reason)
 /* As switched on: vCPUs, controllers and devices, memory emptied, loaded and launched again. */
 static bool rebuild(struct machine *m, GError **error)
 {
+    enum run_state state = m->state;
     int ret = 0;
 
     q35_reset(m->board);
@@ -116,7 +133,13 @@ static bool rebuild(struct machine *m, GError **error)
         error_set_errno(error, ret, "cannot reset the processors");
         return false;
     }
-    return memory_reset(m->mem, error) && machine_load(m, error);
+    if (!memory_reset(m->mem, error) || !machine_load(m, error))
+        return false;
+    /* Nothing runs yet, and so memory may be touched. */
+    m->state = STATE_PRELAUNCH;
+    gdb_was_reset(m->gdb);
+    m->state = state;
+    return true;
 }
 
 static void reset(struct machine *m, bool guest, const char *reason)
@@ -133,7 +156,8 @@ static void reset(struct machine *m, bool guest, const char *reason)
     /* What a vCPU asked for on its way to being parked was before the reset. */
     __atomic_store_n(&m->requests, 0, __ATOMIC_RELEASE);
     devices_pause(m->devices);
-    if (!rebuild(m, &error)) {
+    gdb_disarm(m->gdb);
+    if (!rebuild(m, &error) || (was_running && !gdb_arm(m->gdb, &error))) {
         fprintf(stderr, "cloister: system_reset: %s\n", error->message);
         stop_in(m, STATE_INTERNAL_ERROR);
         return;
@@ -178,21 +202,31 @@ static void carry_out_requests(void *opaque)
         panicked(m);
     else if (requests & REQUEST_INTERNAL_ERROR)
         stop_in(m, STATE_INTERNAL_ERROR);
+    else if ((requests & REQUEST_DEBUG) && m->state == STATE_RUNNING && gdb_has_hit(m->gdb))
+        stop_in(m, STATE_DEBUG);
 }
 
 /* --- What monitors ask --- */
 
+const char *run_state_name(const struct machine *m)
+{
+    return state_names[m->state];
+}
+
+void run_state_pause(struct machine *m)
+{
+    if (m->state == STATE_RUNNING)
+        stop_in(m, STATE_PAUSED);
+}
+
 static const char *vm_status(void *opaque)
 {
-    return state_names[((struct machine *)opaque)->state];
+    return run_state_name(opaque);
 }
 
 static void vm_stop(void *opaque)
 {
-    struct machine *m = opaque;
-
-    if (m->state == STATE_RUNNING)
-        stop_in(m, STATE_PAUSED);
+    run_state_pause(opaque);
 }
 
 static bool vm_cont(void *opaque, GError **error)
@@ -211,6 +245,11 @@ static void vm_powerdown(void *opaque)
 
     monitor_event("POWERDOWN", NULL);
     q35_power_button(m->board);
+}
+
+static bool vm_gdbserver(void *opaque, const char *device, GError **error)
+{
+    return machine_serve_gdb(opaque, device, error);
 }
 
 static void vm_quit(void *opaque)
@@ -237,6 +276,7 @@ void run_state_init(struct machine *m)
     m->monitor_vm = (struct monitor_vm){
         .opaque = m, .memory = m->mem, .kvm = m->vm, .status = vm_status, .stop = vm_stop,
         .cont = vm_cont, .reset = vm_reset, .powerdown = vm_powerdown, .quit = vm_quit,
+        .gdbserver = vm_gdbserver,
         .cpu_count = machine_cpu_count, .cpu = machine_cpu, .name = m->cfg->name, .uuid = m->cfg->uuid,
         .devices = m->devices, .debug = m->debug,
     };

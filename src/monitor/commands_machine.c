@@ -75,6 +75,31 @@ static bool run_quit(const struct monitor_ctx *ctx, struct json_object *args,
     return true;
 }
 
+static const char gdb_default[] = "tcp::1234";
+
+static const struct schema_type args_gdbserver = SCHEMA_OBJECT_OF(
+    { "device", &schema_str, true });
+
+static bool run_gdbserver(const struct monitor_ctx *ctx, struct json_object *args,
+                          struct json_object **ret, GError **error)
+{
+    const char *device = json_text(args, "device");
+    GString *text;
+
+    device = device ? device : gdb_default;
+    if (!ctx->vm->gdbserver(ctx->vm->opaque, device, error)) {
+        g_prefix_error(error, "gdbserver: ");
+        return false;
+    }
+    text = g_string_new(NULL);
+    if (strcmp(device, "none") == 0)
+        g_string_append(text, "Disabled gdbserver\n");
+    else
+        g_string_append_printf(text, "Waiting for gdb connection on device '%s'\n", device);
+    *ret = text_result(text);
+    return true;
+}
+
 /* "kvm" and "soft" of the drivers, without their variants. */
 static const char *accel_name(const struct monitor_ctx *ctx)
 {
@@ -127,6 +152,9 @@ const struct command commands_machine[] = {
       .run = run_reset },
     { .qmp = "system_powerdown", .hmp = "system_powerdown",
       .help = "send system power down event", .run = run_powerdown },
+    { .hmp = "gdbserver", .args = &args_gdbserver, .ret = &type_text, .params = "[device]",
+      .help = "start gdbserver on given device (default 'tcp::1234'), stop with 'none'",
+      .run = run_gdbserver },
     { .qmp = "quit", .hmp = "quit|q", .help = "quit the emulator", .run = run_quit },
     { .qmp = "query-kvm", .hmp = "info kvm", .ret = &type_kvm,
       .help = "show the KVM in use and how it keeps memory private", .run = run_kvm,

@@ -34,6 +34,7 @@ struct monitor_vm {
     void (*reset)(void *opaque);
     void (*powerdown)(void *opaque);            /* ACPI power button */
     void (*quit)(void *opaque);
+    bool (*gdbserver)(void *opaque, const char *device, GError **error);
     unsigned (*cpu_count)(void *opaque);
     struct kvm_vcpu *(*cpu)(void *opaque, unsigned index);
     const char *name;                           /* -name, may be NULL */

@@ -81,6 +81,12 @@ static void fake_quit(void *opaque)
     monitor_event("SHUTDOWN", cause("host-qmp-quit"));
 }
 
+static bool fake_gdbserver(void *opaque, const char *device, GError **error)
+{
+    note(device);
+    return true;
+}
+
 /* --- vCPUs --- */
 
 struct kvm_vcpu {
@@ -360,6 +366,7 @@ static struct devices *fake_devices(void)
 struct monitor_vm fake_vm = {
     .kvm = &kvm, .status = fake_status, .stop = fake_stop, .cont = fake_cont,
     .reset = fake_system_reset, .powerdown = fake_powerdown, .quit = fake_quit,
+    .gdbserver = fake_gdbserver,
     .cpu_count = fake_cpu_count, .cpu = fake_cpu, .name = "vm one",
 };
 
