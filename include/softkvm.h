@@ -50,6 +50,11 @@ struct softkvm_options {
      * [,-FEATURE]", as softkvm(1) says; NULL: "max".  -EINVAL: see softkvm_cpu_error().
      */
     const char *cpu;
+    /*
+     * True: AMD's SEV, by a firmware in software.  There is VM type 2, CPUID
+     * announces AMD's processor with it, and softkvm_open_sev() is /dev/sev.
+     */
+    bool sev;
 };
 
 /* What is wrong with softkvm_options.cpu, for a person; NULL: nothing. */
@@ -57,6 +62,9 @@ SOFTKVM_PUBLIC const char *softkvm_cpu_error(const char *cpu);
 
 /* What open("/dev/kvm", O_RDWR | O_CLOEXEC) is. options may be NULL.  A descriptor or -errno. */
 SOFTKVM_PUBLIC int softkvm_open(const struct softkvm_options *options);
+
+/* What open("/dev/sev", O_RDWR | O_CLOEXEC) is, for SEV_ISSUE_CMD and KVM_SEV_LAUNCH_START. */
+SOFTKVM_PUBLIC int softkvm_open_sev(void);
 
 /* ioctl(2) on a descriptor of this library.  -EBADF: it isn't one. */
 SOFTKVM_PUBLIC int softkvm_ioctl(int fd, unsigned long request, unsigned long arg);
@@ -95,7 +103,7 @@ SOFTKVM_PUBLIC int softkvm_dup3(int fd, int newfd, int flags);
 /* Is fd one of this library? Without locks: for signal handlers and at every turn. */
 SOFTKVM_PUBLIC bool softkvm_owns(int fd);
 
-/* "system", "vm", "vcpu", "guest_memfd", "stats"; NULL: not one of this library. */
+/* "system", "vm", "vcpu", "guest_memfd", "stats", "sev"; NULL: not one of this library. */
 SOFTKVM_PUBLIC const char *softkvm_kind(int fd);
 
 /*

@@ -135,13 +135,15 @@ STAT(stat64, stat64)
 STAT(lstat, stat)
 STAT(lstat64, stat64)
 
-/* The descriptors have files behind them; only /dev/kvm's is something else. */
+/* The descriptors have files behind them; only those of /dev/kvm and /dev/sev are something else. */
 static int served_fstat(int fd, int ret, struct stat *st)
 {
     const char *kind = ret || !softkvm_owns(fd) ? NULL : softkvm_kind(fd);
 
     if (kind && !strcmp(kind, "system"))
         device_stat(st);
+    else if (kind && !strcmp(kind, "sev"))
+        sev_stat(st);
     return ret;
 }
 

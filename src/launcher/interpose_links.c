@@ -48,6 +48,8 @@ static void name_of(struct descriptor *descriptor, char *name, size_t size)
 
     if (!strcmp(kind, "system"))
         snprintf(name, size, "/dev/kvm");
+    else if (!strcmp(kind, "sev"))
+        snprintf(name, size, "/dev/sev");
     else if (!strcmp(kind, "vcpu"))
         snprintf(name, size, "anon_inode:kvm-vcpu:%u",
                  ((const struct vcpu *)descriptor_object(descriptor))->id);

@@ -7,6 +7,7 @@
 #define LAUNCHER_IN_PLACE "in-place"
 #define LAUNCHER_VM2 "vm-attributes2"
 #define LAUNCHER_NO_FLAGS "no-gmem-flags"
+#define LAUNCHER_SEV "sev"
 #define LAUNCHER_TRACE "trace"
 #define LAUNCHER_STATS "stats"
 /* "fail=RULE", "pin=RULE", a line each. */

@@ -48,25 +48,26 @@ static inline long libc_result(long ret)
 
 /* What the launcher passes in the environment (launcher_options.h). */
 struct preload_options {
-    bool in_place, vm2, no_gmem_flags, trace, stats;
+    bool in_place, vm2, no_gmem_flags, sev, trace, stats;
     char cpu[LAUNCHER_CPU_SIZE];
     char trace_file[4096];      /* "": standard error */
 };
 const struct preload_options *preload_options(void);
 
 /*
- * Files that are served instead of the system's: /dev/kvm and what is below
- * /sys/module/kvm*.
+ * Files that are served instead of the system's: /dev/kvm, what is below
+ * /sys/module/kvm*, and /dev/sev, which is not there without --sev.
  */
-enum served { SERVED_NOT, SERVED_DEVICE, SERVED_PARAMETER, SERVED_MISSING };
+enum served { SERVED_NOT, SERVED_DEVICE, SERVED_SEV, SERVED_PARAMETER, SERVED_MISSING };
 enum served served_path(const char *path);
 /* open(2): a descriptor or -errno. */
 int served_open(const char *path, int flags);
 /* access(2) and stat(2): 0 or -errno. */
 int served_access(const char *path, int mode);
 int served_stat(const char *path, struct stat *st);
-/* What stat tells of /dev/kvm. */
+/* What stat tells of /dev/kvm, and of /dev/sev. */
 void device_stat(struct stat *st);
+void sev_stat(struct stat *st);
 
 /* Its text; NULL: there is no such parameter. */
 const char *module_parameter(const char *path);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The files that a machine with KVM has: /dev/kvm, and the module parameters
+ * The files that a machine with KVM has: /dev/kvm, /dev/sev, and the module parameters
  * that programs read.  The latter as of a kernel without hardware help for
  * paging; a parameter that is not here is not there, whatever the host has.
  */
@@ -19,8 +19,9 @@
 #include <unistd.h>
 
 #define DEVICE "/dev/kvm"
+#define SEV_DEVICE "/dev/sev"
 #define MODULE "/sys/module/kvm"
-enum { MISC_MAJOR = 10, KVM_MINOR = 232 };
+enum { MISC_MAJOR = 10, KVM_MINOR = 232, SEV_MINOR = 124 };
 
 static struct preload_options given;
 
@@ -36,6 +37,7 @@ static void __attribute__((constructor)) read_options(void)
     given.in_place = strstr(words, LAUNCHER_IN_PLACE);
     given.vm2 = strstr(words, LAUNCHER_VM2);
     given.no_gmem_flags = strstr(words, LAUNCHER_NO_FLAGS);
+    given.sev = strstr(words, LAUNCHER_SEV);
     given.trace = strstr(words, LAUNCHER_TRACE);
     given.stats = strstr(words, LAUNCHER_STATS);
     if (file && strlen(file) < sizeof(given.trace_file))
@@ -67,7 +69,7 @@ static const struct {
     { "/sys/module/kvm_amd/parameters/avic", "N\n" },
     { "/sys/module/kvm_amd/parameters/nested", "0\n" },
     { "/sys/module/kvm_amd/parameters/npt", "N\n" },
-    { "/sys/module/kvm_amd/parameters/sev", "N\n" },
+    { "/sys/module/kvm_amd/parameters/sev", NULL },
     { "/sys/module/kvm_amd/parameters/sev_es", "N\n" },
     { "/sys/module/kvm_amd/parameters/sev_snp", "N\n" },
 };
@@ -79,7 +81,8 @@ const char *module_parameter(const char *path)
             continue;
         if (parameters[i].text)
             return parameters[i].text;
-        return preload_options()->in_place ? "Y\n" : "N\n";
+        return strstr(path, "/sev") ? preload_options()->sev ? "Y\n" : "N\n"
+               : preload_options()->in_place ? "Y\n" : "N\n";
     }
     return NULL;
 }
@@ -90,6 +93,8 @@ enum served served_path(const char *path)
         return SERVED_NOT;
     if (!strcmp(path, DEVICE))
         return SERVED_DEVICE;
+    if (!strcmp(path, SEV_DEVICE))
+        return preload_options()->sev ? SERVED_SEV : SERVED_MISSING;
     if (strncmp(path, MODULE, sizeof(MODULE) - 1) || !strstr(path, "/parameters/"))
         return SERVED_NOT;
     return module_parameter(path) ? SERVED_PARAMETER : SERVED_MISSING;
@@ -115,6 +120,23 @@ static void set_hooks(void)
     }
 }
 
+/* What open(2) with these flags says of a device before it looks at which it is. */
+static int check_flags(int flags)
+{
+    if (flags & O_DIRECTORY)
+        return -ENOTDIR;
+    return (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL) ? -EEXIST : 0;
+}
+
+static int open_sev(int flags)
+{
+    int ret = check_flags(flags), fd = ret ? ret : softkvm_open_sev();
+
+    if (fd >= 0 && !(flags & O_CLOEXEC))
+        fcntl(fd, F_SETFD, 0);
+    return fd;
+}
+
 static int open_device(int flags)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -123,13 +145,12 @@ static int open_device(int flags)
         .vm_attributes2 = preload_options()->vm2,
         .gmem_without_flags = preload_options()->no_gmem_flags,
         .cpu = preload_options()->cpu,
+        .sev = preload_options()->sev,
     };
-    int fd;
+    int fd = check_flags(flags);
 
-    if (flags & O_DIRECTORY)
-        return -ENOTDIR;
-    if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
-        return -EEXIST;
+    if (fd)
+        return fd;
     pthread_once(&once, set_hooks);
     fd = softkvm_open(&options);
     if (fd >= 0 && !(flags & O_CLOEXEC))
@@ -170,6 +191,10 @@ int served_open(const char *path, int flags)
         ret = open_device(flags);
         trace_call("open", ret, ret);
         break;
+    case SERVED_SEV:
+        ret = open_sev(flags);
+        trace_call("open", ret, ret);
+        break;
     case SERVED_PARAMETER:
         ret = open_parameter(path, flags);
         break;
@@ -184,6 +209,7 @@ int served_access(const char *path, int mode)
 {
     switch (served_path(path)) {
     case SERVED_DEVICE:
+    case SERVED_SEV:
         return mode & X_OK ? -EACCES : 0;
     case SERVED_PARAMETER:
         return mode & (W_OK | X_OK) ? -EACCES : 0;
@@ -192,14 +218,24 @@ int served_access(const char *path, int mode)
     }
 }
 
-void device_stat(struct stat *st)
+static void misc_stat(struct stat *st, unsigned minor)
 {
     st->st_mode = S_IFCHR | 0666;
-    st->st_rdev = makedev(MISC_MAJOR, KVM_MINOR);
+    st->st_rdev = makedev(MISC_MAJOR, minor);
     st->st_size = 0;
     st->st_blocks = 0;
     st->st_nlink = 1;
     st->st_blksize = 4096;
+}
+
+void device_stat(struct stat *st)
+{
+    misc_stat(st, KVM_MINOR);
+}
+
+void sev_stat(struct stat *st)
+{
+    misc_stat(st, SEV_MINOR);
 }
 
 int served_stat(const char *path, struct stat *st)
@@ -208,6 +244,9 @@ int served_stat(const char *path, struct stat *st)
     switch (served_path(path)) {
     case SERVED_DEVICE:
         device_stat(st);
+        return 0;
+    case SERVED_SEV:
+        sev_stat(st);
         return 0;
     case SERVED_PARAMETER:
         st->st_mode = S_IFREG | 0444;

@@ -23,7 +23,7 @@ static uint64_t nr_vcpus(const struct softkvm_options *options, const struct vm 
 
 static uint64_t types(const struct softkvm_options *options, const struct vm *vm)
 {
-    return vm_types();
+    return vm_types(options);
 }
 
 static uint64_t quirks(const struct softkvm_options *options, const struct vm *vm)

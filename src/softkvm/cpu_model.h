@@ -17,6 +17,7 @@ enum { CPU_MODEL_WORDS = 8 };
 
 struct cpu_model {
     bool amd;
+    bool sev;                   /* AMD's memory encryption; then amd too */
     uint32_t lacks[CPU_MODEL_WORDS];    /* bits of the feature words; cpu_model.c has their order */
 };
 
@@ -26,7 +27,8 @@ struct cpu_model {
  */
 const char *cpu_model_parse(const char *text, struct cpu_model *model);
 
-/* Take out of entries what the model lacks: how many are left. */
-size_t cpu_model_apply(const struct cpu_model *model, struct cpuid_entry *entries, size_t n);
+/* Take out of n entries what the model lacks, and add what is only its: how many there are. */
+size_t cpu_model_apply(const struct cpu_model *model, struct cpuid_entry *entries, size_t n,
+                       size_t max);
 
 #endif

@@ -106,6 +106,20 @@ static uint64_t kvmclock_at(const struct vm *vm, uint64_t ticks)
     return kvmclock_ns(&line, ticks);
 }
 
+static void write_wall_clock(struct vcpu *vcpu)
+{
+    struct cpu_page page;
+    void *dest = guest_struct_find(vcpu, vcpu->wall_clock_msr, sizeof(struct pvclock_wall_clock),
+                                   &page);
+
+    vcpu->wall_clock_due = !dest && vcpu->wants_page;
+    if (!dest)
+        return;
+    kvmclock_publish_wall(dest, clock_ns(CLOCK_REALTIME) -
+                                    kvmclock_at(vcpu->vm, host_ticks()));
+    guest_struct_written(&page);
+}
+
 void kvmclock_refresh(struct vcpu *vcpu)
 {
     uint8_t flags = PVCLOCK_TSC_STABLE;
@@ -114,12 +128,16 @@ void kvmclock_refresh(struct vcpu *vcpu)
     struct cpu_page page;
     void *dest;
 
+    if (vcpu->wall_clock_due)
+        write_wall_clock(vcpu);
     if (!__atomic_exchange_n(&vcpu->kvmclock_stale, false, __ATOMIC_RELAXED) ||
         !(vcpu->kvmclock_msr & 1))
         return;
-    dest = guest_struct_find(vcpu->vm, vcpu->kvmclock_msr & ~1ULL, sizeof(info), &page);
-    if (!dest)
+    dest = guest_struct_find(vcpu, vcpu->kvmclock_msr & ~1ULL, sizeof(info), &page);
+    if (!dest) {
+        __atomic_store_n(&vcpu->kvmclock_stale, vcpu->wants_page, __ATOMIC_RELAXED);
         return;
+    }
     if (vcpu->kvmclock_stopped)
         flags |= PVCLOCK_GUEST_STOPPED;
     vcpu->kvmclock_stopped = false;
@@ -137,16 +155,8 @@ void kvmclock_set_msr(struct vcpu *vcpu, uint64_t value)
 
 void wall_clock_set_msr(struct vcpu *vcpu, uint64_t value)
 {
-    struct cpu_page page;
-    void *dest;
-
     vcpu->wall_clock_msr = value;
-    dest = guest_struct_find(vcpu->vm, value, sizeof(struct pvclock_wall_clock), &page);
-    if (!dest)
-        return;
-    kvmclock_publish_wall(dest, clock_ns(CLOCK_REALTIME) -
-                                    kvmclock_at(vcpu->vm, host_ticks()));
-    guest_struct_written(&page);
+    write_wall_clock(vcpu);
 }
 
 int kvmclock_tell_stopped(struct vcpu *vcpu)

@@ -11,9 +11,13 @@
 #include "attr_map.h"
 #include "guest_memfd.h"
 #include "range.h"
+#include "sev.h"
+#include "soft_vcpu.h"
 #include "soft_vm.h"
 #include "test_hooks.h"
 #include "usercopy.h"
+
+#include <errno.h>
 
 static bool page_is_private(const struct vm *vm, const struct memslot *slot, uint64_t gpa)
 {
@@ -80,30 +84,67 @@ static enum guest_page_kind from_hva(struct memslot *slot, uint64_t index, bool 
     return GUEST_PAGE_RAM;
 }
 
+/* The caller's page or the guest's plain text of it: both in turn, never at once. */
+static enum guest_page_kind from_sev(struct vm *vm, struct memslot *slot, uint64_t index,
+                                     bool encrypted, bool write, struct cpu_page *page)
+{
+    bool readonly = slot->flags & KVM_MEM_READONLY;
+    int ret;
+
+    if (write && readonly)
+        return GUEST_PAGE_NONE;
+    ret = sev_page(vm, slot->hva + index * GUEST_PAGE_SIZE, encrypted, &page->host);
+    if (ret)
+        return ret == -EAGAIN ? GUEST_PAGE_WRONG_VIEW
+               : ret == -ENOMEM ? GUEST_PAGE_NO_MEMORY : GUEST_PAGE_BAD;
+    page->code = &slot->code->words[index];
+    if (encrypted) {
+        page->writable = log_dirty(slot, index, write) && !readonly;
+        return GUEST_PAGE_RAM;
+    }
+    if (!hva_usable(slot, index, write))
+        return GUEST_PAGE_BAD;
+    page->writable = log_dirty(slot, index, write) && !readonly &&
+                     __atomic_load_n(&slot->usable[index], __ATOMIC_RELAXED) & USABLE_WRITE;
+    return GUEST_PAGE_RAM;
+}
+
 enum guest_page_kind guest_page_find(struct vm *vm, bool smm, uint64_t gpa, enum cpu_access access,
                                      struct cpu_page *page, bool *is_private)
 {
-    struct memslot *slot = memslots_find(smm ? &vm->smm_slots : &vm->slots, gpa);
+    bool encrypted = gpa & vm->c_bit;
+    struct memslot *slot;
     uint64_t index;
+
+    gpa &= ~vm->c_bit;
+    slot = memslots_find(smm ? &vm->smm_slots : &vm->slots, gpa);
 
     *is_private = page_is_private(vm, slot, gpa);
     if (!slot)
         return *is_private ? GUEST_PAGE_WRONG_STATE : GUEST_PAGE_NONE;
     index = (gpa - slot->gpa) / GUEST_PAGE_SIZE;
+    if (vm->sev)
+        return from_sev(vm, slot, index, encrypted, access == ACCESS_WRITE, page);
     if (*is_private || slot->gmem_only)
         return slot->gmem ? from_gmem(slot, index, page) : GUEST_PAGE_WRONG_STATE;
     return from_hva(slot, index, access == ACCESS_WRITE, page);
 }
 
-void *guest_struct_find(struct vm *vm, uint64_t gpa, size_t size, struct cpu_page *page)
+void *guest_struct_find(struct vcpu *vcpu, uint64_t gpa, size_t size, struct cpu_page *page)
 {
     uint64_t offset = gpa % GUEST_PAGE_SIZE;
+    enum guest_page_kind kind;
     bool is_private;
 
-    if (gpa % 4 || offset + size > GUEST_PAGE_SIZE ||
-        guest_page_find(vm, false, gpa - offset, ACCESS_WRITE, page, &is_private) != GUEST_PAGE_RAM)
+    if (gpa % 4 || offset + size > GUEST_PAGE_SIZE)
         return NULL;
-    return page->host + offset;
+    kind = guest_page_find(vcpu->vm, false, gpa - offset, ACCESS_WRITE, page, &is_private);
+    if (kind == GUEST_PAGE_WRONG_VIEW) {
+        vcpu->wants_page = true;
+        vcpu->wanted_page = gpa - offset;
+        __atomic_or_fetch(&vcpu->cpu->request, CPU_REQ_EXIT, __ATOMIC_SEQ_CST);
+    }
+    return kind == GUEST_PAGE_RAM ? page->host + offset : NULL;
 }
 
 void guest_struct_written(const struct cpu_page *page)

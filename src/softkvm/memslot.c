@@ -9,6 +9,7 @@
 #include "descriptor.h"
 #include "guest_memfd.h"
 #include "range.h"
+#include "sev.h"
 #include "soft_vcpu.h"
 #include "soft_vm.h"
 #include "test_hooks.h"
@@ -206,6 +207,11 @@ static int slot_create(struct vm *vm, const struct kvm_userspace_memory_region2 
         slot->gmem_only = vm->options.gmem_in_place_conversion ||
                           slot->gmem->flags & GUEST_MEMFD_FLAG_MMAP;
     }
+    ret = sev_slot_add(vm, slot);
+    if (ret) {
+        slot_free(vm, slot);
+        return ret;
+    }
     vm_pause(vm);
     insert(space, slot);
     space->by_id[slot->id] = slot;
@@ -220,6 +226,7 @@ static int slot_delete(struct vm *vm, struct memslot *slot)
     take_out(slot->space, slot);
     slot->space->by_id[slot->id] = NULL;
     vm_flush_gpa(vm, slot->gpa, slot->size);
+    sev_slot_remove(vm, slot);
     vm_resume(vm);
     slot_free(vm, slot);
     return 0;

@@ -209,6 +209,31 @@ static bool write_steal_time(struct vcpu *vcpu, uint32_t index, uint64_t value, 
     return true;
 }
 
+/* SEV_STATUS: is this guest encrypted?  Where it isn't there is no such register. */
+#define MSR_SEV_STATUS 0xc0010131
+
+static bool read_sev_status(struct vcpu *vcpu, uint32_t index, uint64_t *value, bool host)
+{
+    *value = 1;
+    return !host && vcpu->vm->sev;
+}
+
+/* May the guest be migrated?  One that is encrypted says so itself. */
+static bool read_migration_control(struct vcpu *vcpu, uint32_t index, uint64_t *value, bool host)
+{
+    *value = vcpu->migration_control;
+    return cpuid_pv_has(vcpu, KVM_FEATURE_MIGRATION_CONTROL);
+}
+
+static bool write_migration_control(struct vcpu *vcpu, uint32_t index, uint64_t value, bool host)
+{
+    if (!cpuid_pv_has(vcpu, KVM_FEATURE_MIGRATION_CONTROL) ||
+        value & ~(uint64_t)KVM_MIGRATION_READY)
+        return false;
+    vcpu->migration_control = value;
+    return true;
+}
+
 static const struct msr_row rows[] = {
     { MSR_TSC, MSR_TSC, read_tsc, write_tsc },
     { MSR_KVM_WALL_CLOCK, MSR_KVM_WALL_CLOCK, read_wall_clock, write_wall_clock,
@@ -227,6 +252,9 @@ static const struct msr_row rows[] = {
     { MSR_KVM_STEAL_TIME, MSR_KVM_STEAL_TIME, read_steal_time, write_steal_time,
       1 << KVM_FEATURE_STEAL_TIME },
     { MSR_HWCR, MSR_HWCR, read_hwcr, write_hwcr },
+    { MSR_SEV_STATUS, MSR_SEV_STATUS, read_sev_status, NULL },
+    { MSR_KVM_MIGRATION_CONTROL, MSR_KVM_MIGRATION_CONTROL, read_migration_control,
+      write_migration_control },
     { MSR_SMBASE, MSR_SMBASE, read_smbase, write_smbase },
     { MSR_SMI_COUNT, MSR_SMI_COUNT, read_smi_count, write_smi_count },
 };

@@ -92,7 +92,9 @@ static struct vcpu *vcpu_new(struct vm *vm, uint32_t id)
     if (vcpu->cpu) {
         /* KVM starts where FNINIT would lead, not at power-on. */
         vcpu->cpu->fpu = (struct cpu_fpu){ .control = 0x37f, .mxcsr = 0x1f80 };
-        vcpu->cpu->native_vmmcall = is_amd_host();
+        /* What a SEV guest executes can't be replaced, and it says VMMCALL. */
+        vcpu->cpu->native_vmmcall = vm->sev || is_amd_host();
+        vcpu->cpu->c_bit = vm->c_bit;
     }
     if (!vcpu->cpu || (irqchip_present(vm->irqchip) && !vcpu->lapic)) {
         vcpu_free(vcpu);

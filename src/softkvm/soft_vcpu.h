@@ -70,6 +70,8 @@ struct vcpu {
 
     struct kvm_run *run;
     int exit_result;            /* of KVM_RUN after CPU_EXIT_ACCESS */
+    bool wants_page;            /* a SEV guest's, in the other view than it is */
+    uint64_t wanted_page;       /* with the C-bit, or without */
     struct access_log log;
     uint8_t pio_run[CPU_PIO_RUN];
     bool hypercall_waiting;     /* run->hypercall.ret is to be taken */
@@ -97,6 +99,7 @@ struct vcpu {
     uint64_t kvmclock_msr, wall_clock_msr;
     bool kvmclock_stale;        /* atomic: to be written before the next entry */
     bool kvmclock_stopped;      /* KVM_KVMCLOCK_CTRL */
+    bool wall_clock_due;        /* was asked for, and the page couldn't be had yet */
 
     struct {
         uint64_t msr;           /* MSR_KVM_STEAL_TIME */
@@ -116,7 +119,7 @@ struct vcpu {
 
     bool pv_enforced;           /* KVM_CAP_ENFORCE_PV_FEATURE_CPUID */
     bool block_irq;             /* KVM_GUESTDBG_BLOCKIRQ */
-    uint64_t hwcr, platform_info;       /* the MSRs */
+    uint64_t hwcr, platform_info, migration_control;    /* the MSRs */
 
     uint64_t exits[64];         /* by KVM_EXIT_*; statistics, atomic */
 };

@@ -12,6 +12,7 @@
 #include "ioctl_table.h"
 #include "msr_filter.h"
 #include "range.h"
+#include "sev.h"
 #include "soft_vcpu.h"
 #include "test_hooks.h"
 #include "ticker.h"
@@ -23,9 +24,10 @@
 /* Guest frame numbers are 52 bits: attributes may be set for all of them. */
 #define ALL_FRAMES (1ULL << 52)
 
-uint32_t vm_types(void)
+uint32_t vm_types(const struct softkvm_options *options)
 {
-    return 1 << KVM_X86_DEFAULT_VM | 1 << KVM_X86_SW_PROTECTED_VM;
+    return 1 << KVM_X86_DEFAULT_VM | 1 << KVM_X86_SW_PROTECTED_VM |
+           (options->sev ? 1 << KVM_X86_SEV_VM : 0);
 }
 
 /*
@@ -149,6 +151,8 @@ void vm_flush_gpa(struct vm *vm, uint64_t gpa, uint64_t size)
 
     for (unsigned i = 0; i < n; i++)
         cpu_flush_gpa(vm->vcpus[i]->cpu, gpa, size);
+    for (unsigned i = 0; vm->c_bit && i < n; i++)
+        cpu_flush_gpa(vm->vcpus[i]->cpu, gpa | vm->c_bit, size);
 }
 
 static void irqchip_kick(void *opaque, uint32_t vcpu_id)
@@ -173,6 +177,7 @@ static const struct irqchip_ops irqchip_ops = {
 
 static void vm_free(struct vm *vm)
 {
+    sev_free(vm);               /* its threads use the rest */
     ticker_free(vm->ticker);
     eventfds_free(vm->eventfds);
     coalesced_free(vm->coalesced);
@@ -253,7 +258,7 @@ int vm_create(const struct softkvm_options *options, unsigned long type)
     struct vm *vm;
     int fd;
 
-    if (type >= 32 || !(vm_types() & 1u << type))
+    if (type >= 32 || !(vm_types(options) & 1u << type))
         return -EINVAL;
     vm = vm_new(options, type);
     if (!vm)

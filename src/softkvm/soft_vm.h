@@ -25,6 +25,7 @@ struct attr_map;
 struct coalesced;
 struct eventfds;
 struct msr_filter;
+struct sev;
 struct ticker;
 struct vcpu;
 
@@ -40,6 +41,8 @@ struct vm {
     struct memslots smm_slots;          /* address space 1: what vCPUs in SMM see */
     struct attr_map *private_gfns;      /* KVM_SET_MEMORY_ATTRIBUTES */
     struct code_words_pool code_words;
+    struct sev *sev;            /* NULL: not encrypted; set before there are vCPUs */
+    uint64_t c_bit;             /* of addresses and page-table entries; 0 without sev */
 
     struct vcpu *vcpus[VM_MAX_VCPUS];   /* in order of creation; atomic, only grows */
     unsigned nr_vcpus;                  /* atomic */
@@ -80,7 +83,7 @@ void vm_put(struct vm *vm);
 uint64_t vm_valid_quirks(void);
 
 /* KVM_CREATE_VM's mask of types, and whether a type has private memory. */
-uint32_t vm_types(void);
+uint32_t vm_types(const struct softkvm_options *options);
 bool vm_has_private_memory(const struct vm *vm);
 
 /* How many there are for slots: a second one is for SMM. vm NULL: at most. */

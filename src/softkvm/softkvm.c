@@ -7,6 +7,7 @@
 #include "descriptor.h"
 #include "gmem_mapping.h"
 #include "guest_memfd.h"
+#include "sev.h"
 #include "system.h"
 
 #include <errno.h>
@@ -45,6 +46,15 @@ int softkvm_open(const struct softkvm_options *options)
     static const struct softkvm_options defaults;
     const struct call call = call_begin();
     int ret = system_open(options ? options : &defaults);
+
+    call_end(&call);
+    return ret;
+}
+
+int softkvm_open_sev(void)
+{
+    const struct call call = call_begin();
+    int ret = sev_device_open();
 
     call_end(&call);
     return ret;

@@ -96,7 +96,7 @@ static void publish(struct kvm_steal_time *dest, uint64_t stolen)
 
 static struct kvm_steal_time *find(struct vcpu *vcpu, struct cpu_page *page)
 {
-    return guest_struct_find(vcpu->vm, vcpu->steal.msr & KVM_STEAL_VALID_BITS,
+    return guest_struct_find(vcpu, vcpu->steal.msr & KVM_STEAL_VALID_BITS,
                              sizeof(struct kvm_steal_time), page);
 }
 

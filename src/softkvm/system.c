@@ -8,6 +8,7 @@
 #include "ioctl_table.h"
 #include "mce.h"
 #include "msr.h"
+#include "sev.h"
 #include "soft_vcpu.h"
 #include "soft_vm.h"
 #include "usercopy.h"
@@ -117,23 +118,32 @@ static int get_mce_cap(void *object, void *arg, unsigned long value)
     return 0;
 }
 
-/* What XCR0 may be set to; there are no other attributes. */
+/* What XCR0 may be set to; what SEV can. */
+static int find_attr(const struct system *system, const struct kvm_device_attr *attr,
+                     uint64_t *value)
+{
+    if (attr->group == KVM_X86_GRP_SEV)
+        return sev_device_attr(&system->options, attr->attr, value);
+    *value = CPU_XCR0_KNOWN;
+    return attr->group || attr->attr != KVM_X86_XCOMP_GUEST_SUPP ? -ENXIO : 0;
+}
+
 static int has_device_attr(void *object, void *arg, unsigned long value)
 {
-    const struct kvm_device_attr *attr = arg;
+    uint64_t found;
 
-    return attr->group || attr->attr != KVM_X86_XCOMP_GUEST_SUPP ? -ENXIO : 0;
+    return find_attr(object, arg, &found);
 }
 
 static int get_device_attr(void *object, void *arg, unsigned long value)
 {
     const struct kvm_device_attr *attr = arg;
-    const uint64_t xcr0 = CPU_XCR0_KNOWN;
-    int ret = has_device_attr(object, arg, value);
+    uint64_t found;
+    int ret = find_attr(object, attr, &found);
 
     if (ret)
         return ret;
-    return copy_to_user(attr->addr, &xcr0, sizeof(xcr0)) ? -EFAULT : 0;
+    return copy_to_user(attr->addr, &found, sizeof(found)) ? -EFAULT : 0;
 }
 
 static const struct ioctl_row rows[] = {
@@ -187,6 +197,8 @@ int system_open(const struct softkvm_options *options)
         free(system);
         return -EINVAL;
     }
+    if (options->sev)
+        system->model.amd = system->model.sev = true;
     system->options = *options;
     system->options.cpu = NULL;         /* the caller's */
     fd = eventfd(0, EFD_CLOEXEC);

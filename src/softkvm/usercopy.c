@@ -8,6 +8,7 @@
 
 #include "fd.h"
 #include "range.h"
+#include "sev_memory.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -70,14 +71,32 @@ static int copy_user(vm_transfer_fn *transfer, uint64_t to, uint64_t from, uint6
     return ret;
 }
 
-int copy_from_user(void *to, uint64_t from, size_t size)
+int copy_from_own(void *to, uint64_t from, size_t size)
 {
     return copy_user(process_vm_readv, (uintptr_t)to, from, from, size);
 }
 
+/* Locks may be held, which bringing back a page of a SEV guest would need. */
+static int copy_guarded(vm_transfer_fn *transfer, uint64_t to, uint64_t from, uint64_t remote,
+                        size_t size)
+{
+    int ret;
+
+    if (!sev_copy_begin(remote, size))
+        return -EFAULT;
+    ret = copy_user(transfer, to, from, remote, size);
+    sev_copy_end();
+    return ret;
+}
+
+int copy_from_user(void *to, uint64_t from, size_t size)
+{
+    return copy_guarded(process_vm_readv, (uintptr_t)to, from, from, size);
+}
+
 int copy_to_user(uint64_t to, const void *from, size_t size)
 {
-    return copy_user(process_vm_writev, to, (uintptr_t)from, to, size);
+    return copy_guarded(process_vm_writev, to, (uintptr_t)from, to, size);
 }
 
 /* An atomic OR with 0, done by the kernel: asks for write access and changes nothing. */

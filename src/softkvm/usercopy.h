@@ -19,6 +19,12 @@ int copy_from_user(void *to, uint64_t from, size_t size);
 int copy_to_user(uint64_t to, const void *from, size_t size);
 
 /*
+ * The first without asking whether a SEV guest has pages there now, which the
+ * others answer with -EFAULT.
+ */
+int copy_from_own(void *to, uint64_t from, size_t size);
+
+/*
  * Can the page at hva be read (or written)?  Faults it in; changes nothing
  * that is in it.  True holds until somebody unmaps it.
  */

@@ -63,7 +63,8 @@ static struct kvm_cpuid_entry2 kvm_signature(void)
 int cpuid_get_supported(const struct cpu_model *model, struct kvm_cpuid2 *cpuid)
 {
     struct cpuid_entry entries[KVM_CPUID_MAX];
-    size_t n = cpu_model_apply(model, entries, cpu_supported_cpuid(entries, KVM_CPUID_MAX - 2));
+    size_t n = cpu_model_apply(model, entries, cpu_supported_cpuid(entries, KVM_CPUID_MAX - 2),
+                               KVM_CPUID_MAX - 2);
 
     if (cpuid->nent < n + 2)
         return -E2BIG;
@@ -283,14 +284,16 @@ void cpuid_query(struct vcpu *vcpu, uint32_t leaf, uint32_t subleaf, uint32_t re
     fill_in_state(vcpu, leaf, subleaf, regs);
 }
 
+bool cpuid_pv_has(const struct vcpu *vcpu, unsigned feature)
+{
+    const struct kvm_cpuid_entry2 *entry = pv_features(vcpu->cpuid, vcpu->nr_cpuid);
+
+    return entry && entry->eax >> feature & 1;
+}
+
 bool cpuid_pv_allows(const struct vcpu *vcpu, unsigned feature)
 {
-    const struct kvm_cpuid_entry2 *entry;
-
-    if (!vcpu->pv_enforced)
-        return true;
-    entry = pv_features(vcpu->cpuid, vcpu->nr_cpuid);
-    return entry && entry->eax >> feature & 1;
+    return !vcpu->pv_enforced || cpuid_pv_has(vcpu, feature);
 }
 
 bool cpuid_has_mwait(struct vcpu *vcpu)

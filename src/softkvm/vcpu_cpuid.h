@@ -26,7 +26,9 @@ void cpuid_query(struct vcpu *vcpu, uint32_t leaf, uint32_t subleaf, uint32_t re
 const struct kvm_cpuid_entry2 *cpuid_find(const struct vcpu *vcpu, uint32_t leaf,
                                           uint32_t subleaf);
 
-/* May the guest use this of KVM's paravirtual features (KVM_FEATURE_*)? */
+/* Has the guest this of KVM's paravirtual features (KVM_FEATURE_*) by its CPUID? */
+bool cpuid_pv_has(const struct vcpu *vcpu, unsigned feature);
+/* May it use it?  Without it too, unless KVM_CAP_ENFORCE_PV_FEATURE_CPUID is enabled. */
 bool cpuid_pv_allows(const struct vcpu *vcpu, unsigned feature);
 
 /* CPUID.1:ECX.MONITOR as the guest sees it. */

@@ -42,6 +42,15 @@ static enum cpu_status emulation_failed(struct vcpu *vcpu)
     return CPU_EXIT_ACCESS;
 }
 
+/* Between two rounds in the guest the page changes hands; then the access is tried again. */
+static enum cpu_status leave_for_page(struct vcpu *vcpu, uint64_t gpa)
+{
+    vcpu->wants_page = true;
+    vcpu->wanted_page = gpa;
+    vcpu->exit_result = RUN_ON;
+    return CPU_EXIT_ACCESS;
+}
+
 static enum cpu_status op_map_page(void *opaque, uint64_t gpa, enum cpu_access access,
                                    struct cpu_page *page)
 {
@@ -58,6 +67,8 @@ static enum cpu_status op_map_page(void *opaque, uint64_t gpa, enum cpu_access a
     case GUEST_PAGE_BAD:
         vcpu->exit_result = -EFAULT;
         return CPU_EXIT_ACCESS;
+    case GUEST_PAGE_WRONG_VIEW:
+        return leave_for_page(vcpu, gpa);
     case GUEST_PAGE_NONE:
         break;
     }

@@ -13,6 +13,7 @@
 #include "guest_page.h"
 #include "hypercall.h"
 #include "irqchip.h"
+#include "sev.h"
 #include "signals.h"
 #include "soft_vcpu.h"
 #include "soft_vm.h"
@@ -151,7 +152,7 @@ static int take_smi(struct vcpu *vcpu)
         !smi_allowed(vcpu->cpu))
         return 0;
     if (!cpu_enter_smm(vcpu->cpu))
-        return -EIO;
+        return vcpu->wants_page ? RUN_ON : -EIO;
     if (vcpu->lapic)
         lapic_clear_pending(vcpu->lapic, &(struct lapic_pending){ .smi = true });
     vcpu->smi = false;
@@ -491,6 +492,8 @@ static int one_round(struct vcpu *vcpu, const struct run_signals *signals, bool 
         return RUN_ON;
     kvmclock_refresh(vcpu);
     steal_time_refresh(vcpu);
+    if (vcpu->wants_page)
+        return RUN_ON;
     set_quirks(vcpu);
     if (*interrupted && !vcpu->log.count)
         return -EINTR;
@@ -536,6 +539,12 @@ static int run_loop(struct vcpu *vcpu, const struct run_signals *signals)
         if (ret == -EINTR || (ret == RUN_ON && vcpu->mp_state != KVM_MP_STATE_RUNNABLE))
             steal_time_preempted(vcpu);
         leave_guest(vcpu);
+        if (ret == RUN_ON && vcpu->wants_page) {
+            ret = sev_switch_page(vcpu);
+            if (!ret)
+                ret = RUN_ON;
+            continue;
+        }
         if (ret == RUN_ON && exit_ioapic_eoi(vcpu))
             ret = 0;            /* before it sleeps: what it waits for may depend on it */
         if (ret == RUN_ON && vcpu->mp_state != KVM_MP_STATE_RUNNABLE) {
@@ -577,6 +586,16 @@ static int run_to_exit(struct vcpu *vcpu, const struct run_signals *signals)
 
     if (ret)
         return ret;
+    switch (sev_may_run(vcpu->vm)) {
+    case SEV_RUN_NEVER:
+        return -EINVAL;
+    case SEV_RUN_NO_KEY:        /* as VMRUN with an address space id that isn't active */
+        run->fail_entry.hardware_entry_failure_reason = UINT64_MAX;
+        run->fail_entry.cpu = vcpu->index;
+        return finish(vcpu, KVM_EXIT_FAIL_ENTRY);
+    case SEV_RUN_ON:
+        break;
+    }
     if (vcpu->mp_state == KVM_MP_STATE_UNINITIALIZED)
         return wait_for_sipi(vcpu, signals);
     if (!vcpu->lapic)

@@ -10,6 +10,7 @@
 #include "ioctl_table.h"
 #include "irqchip.h"
 #include "msr_filter.h"
+#include "sev.h"
 #include "soft_vcpu.h"
 #include "soft_vm.h"
 #include "stats_fd.h"
@@ -437,6 +438,21 @@ static int enable_manual_dirty_log(struct vm *vm, const struct kvm_enable_cap *c
     return 0;
 }
 
+static int memory_encrypt_op(void *object, void *arg, unsigned long user)
+{
+    return sev_op(object, user);
+}
+
+static int memory_encrypt_reg_region(void *object, void *arg, unsigned long value)
+{
+    return sev_register(object, arg);
+}
+
+static int memory_encrypt_unreg_region(void *object, void *arg, unsigned long value)
+{
+    return sev_unregister(object, arg);
+}
+
 static int get_stats_fd(void *object, void *arg, unsigned long value)
 {
     return stats_fd_create(object, NULL);
@@ -529,6 +545,15 @@ static const struct ioctl_row rows[] = {
     IOCTL_VALUE(KVM_GET_TSC_KHZ, KVM_CAP_VM_TSC_CONTROL, get_tsc_khz),
     IOCTL_STRUCT(KVM_X86_SET_MSR_FILTER, struct kvm_msr_filter, KVM_CAP_X86_MSR_FILTER,
                  set_msr_filter),
+    /* It reads its structure itself: without one it says whether there is SEV. */
+    IOCTL_VALUE(KVM_MEMORY_ENCRYPT_OP, CAP_NONE, memory_encrypt_op),
+    /* By their numbers they return something. */
+    { .name = "KVM_MEMORY_ENCRYPT_REG_REGION", .cmd = (unsigned)KVM_MEMORY_ENCRYPT_REG_REGION,
+      .cap = CAP_NONE, .fn = memory_encrypt_reg_region, .in = true,
+      .size = IOCTL_TYPE_SIZE(KVM_MEMORY_ENCRYPT_REG_REGION, struct kvm_enc_region) },
+    { .name = "KVM_MEMORY_ENCRYPT_UNREG_REGION", .cmd = (unsigned)KVM_MEMORY_ENCRYPT_UNREG_REGION,
+      .cap = CAP_NONE, .fn = memory_encrypt_unreg_region, .in = true,
+      .size = IOCTL_TYPE_SIZE(KVM_MEMORY_ENCRYPT_UNREG_REGION, struct kvm_enc_region) },
     IOCTL_VALUE(KVM_GET_STATS_FD, KVM_CAP_BINARY_STATS_FD, get_stats_fd),
     IOCTL_STRUCT(KVM_ENABLE_CAP, struct kvm_enable_cap, KVM_CAP_ENABLE_CAP_VM, enable_cap),
 };

@@ -23,6 +23,19 @@
 #ifndef KVM_X86_SEV_VM
 #define KVM_X86_SEV_VM 2
 #define KVM_X86_SEV_ES_VM 3
+/* Came with them; the old header's list of commands ends before it. */
+enum { KVM_SEV_INIT2 = 22 };
+struct kvm_sev_init {
+    __u64 vmsa_features;
+    __u32 flags;
+    __u16 ghcb_version;
+    __u16 pad1;
+    __u32 pad2[8];
+};
+#endif
+#ifndef KVM_X86_GRP_SEV
+#define KVM_X86_GRP_SEV 1
+#define KVM_X86_SEV_VMSA_FEATURES 0
 #endif
 #ifndef KVM_X86_SNP_VM
 #define KVM_X86_SNP_VM 4

@@ -62,10 +62,27 @@ static int remember(int fd)
     return fd;
 }
 
+static bool with_sev;
+
+void test_with_sev(bool sev)
+{
+    with_sev = sev;
+}
+
+int sev_open(void)
+{
+    int fd = which == KERNEL ? open("/dev/sev", O_RDWR | O_CLOEXEC) : softkvm_open_sev();
+
+    if (fd == -1)
+        test_skip("no /dev/sev");
+    return remember(fd);
+}
+
 int kvm_open(void)
 {
     const struct softkvm_options options = {
         .gmem_in_place_conversion = which == SOFT_IN_PLACE, .vm_attributes2 = which == SOFT_VM2,
+        .sev = with_sev,
     };
     int fd;
 

@@ -58,6 +58,11 @@ bool test_is_softkvm(void);
 /* The kernel's, with shadow page tables and the guest's kernel in user mode: not all works. */
 bool test_is_pvm(void);
 
+/* KVMs that are opened from now on have SEV, if they are softkvm's. */
+void test_with_sev(bool sev);
+/* /dev/sev; skips the case where there is none. */
+int sev_open(void);
+
 /* The four calls: KVM's result or -errno. Descriptors are closed at the case's end if need be. */
 int kvm_open(void);
 int kvm_ioctl(int fd, unsigned long request, unsigned long arg);

@@ -32,6 +32,9 @@ HERE = pathlib.Path(__file__).resolve().parent
 OPTIONS = {
     'x86_64/state_test': (['--cpu=max,-xsave'],
                           'it runs VMOVDQU, of AVX, wherever there is XSAVE; softkvm has no AVX'),
+    'x86_64/sev_init2_tests': (['--sev'], 'SEV is there if asked for'),
+    'x86_64/sev_migrate_tests': (['--sev'], 'SEV is there if asked for'),
+    'x86_64/sev_smoke_test': (['--sev'], 'SEV is there if asked for'),
 }
 
 

@@ -34,7 +34,7 @@ bool cpu_controls_valid(const struct cpu *cpu, uint64_t cr0, uint64_t cr3, uint6
         return false;
     if (!(efer & EFER_LME) || !paging)
         return !(efer & EFER_LMA);
-    return cr4 & CR4_PAE && efer & EFER_LMA && !(cr3 >> cpu->phys_bits);
+    return cr4 & CR4_PAE && efer & EFER_LMA && !((cr3 & ~cpu->c_bit) >> cpu->phys_bits);
 }
 
 /* May paging be turned on like this?  PAE paging reads its four entries now. */
@@ -79,7 +79,7 @@ enum cpu_status control_write_cr3(struct cpu *cpu, uint64_t value)
 {
     enum cpu_status status;
 
-    if (cpu->long_mode && (value >> cpu->phys_bits))
+    if (cpu->long_mode && ((value & ~cpu->c_bit) >> cpu->phys_bits))
         return raise_gp(cpu);
     if (!cpu->long_mode && (cpu->cr0 & CR0_PG) && (cpu->cr4 & CR4_PAE)) {
         status = mmu_load_pdptrs(cpu, value);

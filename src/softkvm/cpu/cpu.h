@@ -245,6 +245,11 @@ struct cpu {
     uint64_t mcg_cap, mcg_status, mcg_ctl;
     uint64_t mce_banks[CPU_MCE_BANKS][4];  /* CTL, STATUS, ADDR, MISC */
     uint8_t phys_bits;          /* MAXPHYADDR: bits above it are reserved in page tables */
+    /*
+     * SEV (AMD APM vol. 2, 15.34): the bit of page-table entries that says encrypted,
+     * 0 for other guests.  Set in an address for ops->map_page(): an encrypted access.
+     */
+    uint64_t c_bit;
 
     struct cpu_fpu fpu;
 

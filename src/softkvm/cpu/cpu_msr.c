@@ -92,6 +92,7 @@ static const struct msr_constant constants[] = {
     { 0xfe, 0x508, false },                     /* IA32_MTRRCAP: fixed, WC, 8 variable */
     { 0x10a, ARCH_CAPABILITIES, false },
     { 0x140, 0, true },                         /* MISC_FEATURES_ENABLES */
+    { 0xc0010010, 0, true },                    /* SYSCFG: no memory encryption of the host's */
     { 0xc001001f, 0, true },                    /* NB_CFG */
     { 0xc0011029, 2, true },                    /* DE_CFG: LFENCE is serialising */
 };

@@ -226,6 +226,7 @@ enum cpu_status mmu_mmio(struct cpu *cpu, uint64_t gpa, void *data, unsigned siz
 {
     uint8_t *bytes = data;
 
+    gpa &= ~cpu->c_bit;         /* devices aren't encrypted */
     while (size > 0) {
         unsigned part = size < 8 ? size : 8;
         enum cpu_status status = cpu->ops->mmio(cpu->opaque, gpa, bytes, part, write);
@@ -245,12 +246,14 @@ static void tlb_fill(struct cpu *cpu, unsigned mmu_index, uint64_t addr,
 {
     struct tlb_entry *e = tlb_entry(cpu, mmu_index, addr);
     uint64_t base = addr & CPU_PAGE_MASK;
+    /* Where data of a page isn't encrypted and code is, an entry serves one of them. */
+    bool for_code = t->shared && t->gpa & cpu->c_bit;
     bool watched = (cpu->debug_data && debug_data_page(cpu, base)) ||
-                   mmu_index == MMU_USER_ALIGNED;
+                   mmu_index == MMU_USER_ALIGNED || for_code;
     bool read = !watched && paging_allows(cpu, t, ACCESS_READ, mmu_index);
     bool write = !watched && t->dirty && page->writable &&
                  paging_allows(cpu, t, ACCESS_WRITE, mmu_index);
-    bool exec = paging_allows(cpu, t, ACCESS_EXEC, mmu_index);
+    bool exec = (for_code || !t->shared) && paging_allows(cpu, t, ACCESS_EXEC, mmu_index);
 
     if (exec)
         block_verify_page(cpu, t->gpa & CPU_PAGE_MASK, page);
@@ -495,8 +498,10 @@ bool cpu_translate(struct cpu *cpu, uint64_t addr, uint64_t *gpa, bool *writable
 {
     struct translation t;
 
-    if (paging_peek(cpu, addr, &t) != CPU_OK)
+    /* Of an encrypted guest's tables whoever asks sees nothing. */
+    if ((cpu->c_bit && cpu->cr0 & CR0_PG) || paging_peek(cpu, addr, &t) != CPU_OK)
         return false;
+    t.gpa &= ~cpu->c_bit;
     *gpa = t.gpa;
     *writable = t.writable;
     *user = t.user;

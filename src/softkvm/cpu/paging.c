@@ -3,6 +3,10 @@
  * Page walks: 32-bit paging with PSE, PAE paging, 4-level paging with pages of
  * 4 KiB, 2 MiB and 1 GiB (SDM vol. 3, chapter 4).  5-level paging, PCIDs and
  * protection keys are neither announced nor modelled.
+ *
+ * SEV guests: tables are always read encrypted, code is, and so is everything where
+ * entries can't say otherwise: without paging and with entries of 32 bits.  In other
+ * entries the C-bit is no address bit and never reserved.
  */
 #include "paging.h"
 #include "exception.h"
@@ -74,7 +78,7 @@ static uint64_t reserved_bits(const struct cpu *cpu, const struct paging *p, uns
         reserved |= BITS(29, 13);
     if (level == 2 && leaf)
         reserved |= BITS(20, 13);
-    return reserved;
+    return reserved & ~cpu->c_bit;
 }
 
 static bool is_leaf(const struct cpu *cpu, const struct paging *p, unsigned level, uint64_t entry)
@@ -86,7 +90,8 @@ static bool is_leaf(const struct cpu *cpu, const struct paging *p, unsigned leve
     return p->entry_size == 8 || (cpu->cr4 & CR4_PSE);
 }
 
-static uint64_t leaf_gpa(const struct paging *p, unsigned shift, uint64_t entry, uint64_t addr)
+static uint64_t leaf_gpa(const struct cpu *cpu, const struct paging *p, unsigned shift,
+                         uint64_t entry, uint64_t addr)
 {
     uint64_t offset = addr & (((uint64_t)1 << shift) - 1);
     uint64_t base = entry & BITS(51, 12) & (~0ull << shift);
@@ -95,6 +100,7 @@ static uint64_t leaf_gpa(const struct paging *p, unsigned shift, uint64_t entry,
         base = (uint32_t)base;
         if (shift == 22)
             base |= (entry & BITS(20, 13)) << 19;
+        base |= cpu->c_bit;
     }
     return base | offset;
 }
@@ -103,7 +109,8 @@ static enum cpu_status read_entry(struct cpu *cpu, const struct paging *p, uint6
                                   uint64_t *entry)
 {
     struct cpu_page page;
-    enum cpu_status status = mmu_map_page(cpu, gpa & CPU_PAGE_MASK, ACCESS_READ, &page);
+    enum cpu_status status = mmu_map_page(cpu, (gpa & CPU_PAGE_MASK) | cpu->c_bit, ACCESS_READ,
+                                          &page);
     const void *host;
 
     *entry = 0;
@@ -132,7 +139,7 @@ static enum cpu_status set_bits(struct cpu *cpu, const struct paging *p, struct 
 
     if ((step->entry & bits) == bits)
         return CPU_OK;
-    status = mmu_map_page(cpu, step->gpa & CPU_PAGE_MASK, ACCESS_WRITE, &page);
+    status = mmu_map_page(cpu, (step->gpa & CPU_PAGE_MASK) | cpu->c_bit, ACCESS_WRITE, &page);
     if (status == CPU_BREAK)
         return CPU_OK;
     if (status != CPU_OK)
@@ -159,7 +166,7 @@ static enum cpu_status set_bits(struct cpu *cpu, const struct paging *p, struct 
 static struct paging paging_form(const struct cpu *cpu)
 {
     if (cpu->long_mode)
-        return (struct paging){ 4, 8, 9, cpu->cr3 & BITS(51, 12) };
+        return (struct paging){ 4, 8, 9, cpu->cr3 & BITS(51, 12) & ~cpu->c_bit };
     if (cpu->cr4 & CR4_PAE)
         return (struct paging){ 2, 8, 9, 0 };
     return (struct paging){ 2, 4, 10, cpu->cr3 & BITS(31, 12) };
@@ -177,7 +184,7 @@ static enum cpu_status pdptr_table(struct cpu *cpu, uint64_t addr, uint64_t *tab
             return status;
     }
     pdptr = cpu->pdptr[(addr >> 30) & 3];
-    *table = pdptr & BITS(51, 12);
+    *table = pdptr & BITS(51, 12) & ~cpu->c_bit;
     return pdptr & PTE_P ? CPU_OK : CPU_FAULT;
 }
 
@@ -222,20 +229,20 @@ static enum cpu_status descend(struct cpu *cpu, const struct paging *p, uint64_t
         t->executable &= !(p->entry_size == 8 && (step->entry & PTE_NX));
         if (leaf)
             break;
-        table = step->entry & (p->entry_size == 8 ? BITS(51, 12) : BITS(31, 12));
+        table = step->entry & (p->entry_size == 8 ? BITS(51, 12) & ~cpu->c_bit : BITS(31, 12));
     }
     t->shift = shift;
-    t->gpa = leaf_gpa(p, shift, steps[level].entry, addr);
+    t->gpa = leaf_gpa(cpu, p, shift, steps[level].entry, addr);
     t->global = (steps[level].entry & PTE_G) && (cpu->cr4 & CR4_PGE);
     t->dirty = steps[level].entry & PTE_D;
     *ret_level = level;
     return CPU_OK;
 }
 
-static void identity(uint64_t addr, struct translation *t)
+static void identity(const struct cpu *cpu, uint64_t addr, struct translation *t)
 {
     *t = (struct translation){
-        .gpa = (uint32_t)addr, .shift = CPU_PAGE_SHIFT,
+        .gpa = (uint32_t)addr | cpu->c_bit, .shift = CPU_PAGE_SHIFT,
         .writable = true, .user = true, .executable = true, .dirty = true,
     };
 }
@@ -267,7 +274,7 @@ enum cpu_status paging_walk(struct cpu *cpu, uint64_t addr, enum cpu_access acce
     uint32_t error;
 
     if (!(cpu->cr0 & CR0_PG)) {
-        identity(addr, t);
+        identity(cpu, addr, t);
         return CPU_OK;
     }
 again:
@@ -288,6 +295,9 @@ again:
             return status;
     }
     t->dirty |= access == ACCESS_WRITE;
+    t->shared = cpu->c_bit && !(t->gpa & cpu->c_bit);
+    if (access == ACCESS_EXEC)
+        t->gpa |= cpu->c_bit;
     return CPU_OK;
 }
 
@@ -299,7 +309,7 @@ enum cpu_status paging_peek(struct cpu *cpu, uint64_t addr, struct translation *
     uint32_t error;
 
     if (!(cpu->cr0 & CR0_PG)) {
-        identity(addr, t);
+        identity(cpu, addr, t);
         return CPU_OK;
     }
     return descend(cpu, &p, addr, steps, &leaf, t, &error);
@@ -316,7 +326,7 @@ enum cpu_status mmu_load_pdptrs(struct cpu *cpu, uint64_t cr3)
         if (status != CPU_OK)
             return status;
         if ((entries[i] & PTE_P) &&
-            (entries[i] & (PDPTR_RESERVED | BITS(63, cpu->phys_bits))))
+            (entries[i] & (PDPTR_RESERVED | BITS(63, cpu->phys_bits)) & ~cpu->c_bit))
             return raise_gp(cpu);
     }
     for (unsigned i = 0; i < 4; i++)

@@ -8,11 +8,12 @@
 #include "mmu.h"
 
 struct translation {
-    uint64_t gpa;               /* of the address, not of its page */
+    uint64_t gpa;               /* of the address, not of its page; with cpu->c_bit: encrypted */
     uint8_t shift;              /* of the page's size */
     bool writable, user, executable;
     bool global;                /* survives a switch of address spaces */
     bool dirty;                 /* the D bit is set: writes need no further walk */
+    bool shared;                /* a SEV guest's page without the C-bit: for all but code */
 };
 
 /*

@@ -189,7 +189,8 @@ static enum cpu_status copy_area(struct cpu *cpu, uint64_t gpa, uint8_t *area,
         uint64_t at = gpa + done;
         unsigned size = CPU_PAGE_SIZE - (at & ~CPU_PAGE_MASK);
         struct cpu_page page;
-        enum cpu_status status = mmu_map_page(cpu, at & CPU_PAGE_MASK, access, &page);
+        enum cpu_status status = mmu_map_page(cpu, (at & CPU_PAGE_MASK) | cpu->c_bit, access,
+                                              &page);
         uint8_t *host;
 
         if (status != CPU_OK)
