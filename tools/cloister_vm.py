@@ -70,6 +70,16 @@ class Qmp:
                 return reply
             self.events.append(reply)
 
+    def pass_fd(self, fd, name):
+        """A descriptor for commands that take one by its name."""
+        message = json.dumps({"execute": "getfd", "arguments": {"fdname": name}}).encode() + b"\n"
+        socket.send_fds(self.sock, [message], [fd])
+        while True:
+            reply = self.receive()
+            if "event" not in reply:
+                return reply
+            self.events.append(reply)
+
     def command(self, name, **arguments):
         """What the command returns; an error reply is an exception."""
         reply = self.execute(name, **arguments)

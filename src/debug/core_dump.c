@@ -8,13 +8,12 @@
 #include "core_dump_internal.h"
 
 #include "error.h"
+#include "fd_write.h"
 #include "range.h"
 
 #include <elf.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { STEP = 4 << 20 };
 
@@ -208,21 +207,13 @@ uint64_t core_dump_missing(const struct core_dump *dump)
     return dump->missing;
 }
 
-static bool write_all(struct core_dump *dump, const uint8_t *data, uint64_t size, GError **error)
+static bool write_all(struct core_dump *dump, const void *data, uint64_t size, GError **error)
 {
-    while (size) {
-        ssize_t n = write(dump->fd, data, size);
+    int ret = fd_write_all(dump->fd, data, size);
 
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) {
-            error_set_errno(error, errno, "writing the dump failed");
-            return false;
-        }
-        data += n;
-        size -= (uint64_t)n;
-    }
-    return true;
+    if (ret)
+        error_set_errno(error, ret, "writing the dump failed");
+    return ret == 0;
 }
 
 static bool write_memory(struct core_dump *dump, const struct dump_run *run, GError **error)

@@ -140,7 +140,7 @@ static struct chardev *chardev_create(const char *label, const struct chardev_ba
     chr->label = g_strdup(label);
     chr->backend = backend;
     chr->options = *options;
-    chr->in_fd = chr->out_fd = chr->listen_fd = -1;
+    chr->in_fd = chr->out_fd = chr->listen_fd = chr->passed_fd = -1;
     pthread_mutex_init(&chr->lock, NULL);
     if (!kick_setup(error) || !backend->open(chr, error)) {
         chardev_destroy(chr);

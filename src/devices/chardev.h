@@ -75,6 +75,12 @@ void chardev_detach(struct chardev *chr, void *opaque);
 size_t chardev_write(struct chardev *chr, void *front, const void *data, size_t size);
 bool chardev_write_all(struct chardev *chr, void *front, const void *data, size_t size, size_t max);
 
+/*
+ * The descriptor that the client passed last over its unix socket, the caller's from
+ * then on; -1: none since it connected or since the last call.  Only what comes while
+ * it can still be asked for is kept: one.
+ */
+int chardev_take_fd(struct chardev *chr);
 /* can_receive() may answer differently now. */
 void chardev_accept_input(struct chardev *chr);
 /* A server's clients beside the one that it has are turned away instead of waiting their turn. */

@@ -14,6 +14,7 @@ enum {
     CHARDEV_FRONTS_MAX = 4,     /* as in QEMU */
     CHARDEV_TYPED_MAX = 1024,   /* typed ahead for each front end of a multiplexer */
     CHARDEV_READ_MAX = 4096,    /* one read */
+    PASSED_FDS_MAX = 16,        /* with one read; more are closed */
 };
 
 /* Every property of every back end; each back end's table names those that it has. */
@@ -60,6 +61,8 @@ struct chardev {
     bool announced;             /* the front ends were told that somebody is there */
     int in_fd;                  /* -1: no input (any more) */
     bool in_tty;
+    bool in_socket;
+    int passed_fd;              /* -1: none */
     guint in_tag, out_tag;      /* sources of the main loop, 0: none */
     int listen_fd;
     guint listen_tag, timer_tag;

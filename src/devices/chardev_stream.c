@@ -191,6 +191,7 @@ static void close_fds(struct chardev *chr)
     pthread_mutex_lock(&chr->lock);
     if (chr->in_fd == chr->out_fd)
         chr->in_fd = -1;
+    fd_closep(&chr->passed_fd);
     fd_closep(&chr->in_fd);
     fd_closep(&chr->out_fd);
     chr->connected = false;
@@ -322,6 +323,47 @@ static void end_input(struct chardev *chr)
     fd_closep(&chr->in_fd);
 }
 
+/* Of descriptors that come along the last is kept: a client that piles them up gets nowhere. */
+static void keep_passed_fds(struct chardev *chr, struct msghdr *msg)
+{
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+        size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        for (size_t i = 0; i < count; i++) {
+            fd_closep(&chr->passed_fd);
+            memcpy(&chr->passed_fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+        }
+    }
+}
+
+static ssize_t read_input(struct chardev *chr, int fd, void *buf, size_t size)
+{
+    union {
+        struct cmsghdr align;
+        char room[CMSG_SPACE(PASSED_FDS_MAX * sizeof(int))];
+    } control;
+    struct iovec iov = { buf, size };
+    struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+        .msg_controllen = sizeof(control),
+    };
+    ssize_t n;
+
+    if (!chr->in_socket)
+        return read(fd, buf, size);
+    n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
+    if (n >= 0)
+        keep_passed_fds(chr, &msg);
+    return n;
+}
+
+int chardev_take_fd(struct chardev *chr)
+{
+    return fd_take(&chr->passed_fd);
+}
+
 static gboolean in_ready(gint fd, GIOCondition condition, gpointer data)
 {
     struct chardev *chr = data;
@@ -334,7 +376,7 @@ static gboolean in_ready(gint fd, GIOCondition condition, gpointer data)
         chardev_stream_update_input(chr);
         return chr->in_tag == tag;
     }
-    n = read(fd, buf, MIN(room, sizeof(buf)));
+    n = read_input(chr, fd, buf, MIN(room, sizeof(buf)));
     if (n > 0) {
         chardev_input(chr, buf, (size_t)n);
         if (chr->in_tag == tag)
@@ -384,6 +426,7 @@ void chardev_stream_open(struct chardev *chr, int in_fd, int out_fd)
     g_assert(chr->in_fd < 0 && chr->out_fd < 0);
     chr->in_fd = in_fd;
     chr->in_tty = in_fd >= 0 && isatty(in_fd);
+    chr->in_socket = in_fd >= 0 && fstat(in_fd, &st) == 0 && S_ISSOCK(st.st_mode);
     pthread_mutex_lock(&chr->lock);
     chr->out_fd = out_fd;
     chr->out_is_socket = out_fd >= 0 && fstat(out_fd, &st) == 0 && S_ISSOCK(st.st_mode);

@@ -9,7 +9,7 @@
 const struct command *const command_tables[] = {
     commands_monitor, commands_machine, commands_cpu, commands_attributes, commands_conversions, commands_memory,
     commands_memory_device, commands_object, commands_device, commands_debug,
-    commands_debug_memory, commands_dump, NULL,
+    commands_debug_memory, commands_dump, commands_fd, NULL,
 };
 
 /* --- Lookup --- */

@@ -34,7 +34,8 @@ extern const struct command *const command_tables[];
 extern const struct command commands_monitor[], commands_machine[], commands_cpu[],
     commands_attributes[], commands_conversions[], commands_memory[],
     commands_memory_device[], commands_object[], commands_device[],
-    commands_debug[], commands_debug_memory[], commands_dump[];
+    commands_debug[], commands_debug_memory[], commands_dump[],
+    commands_fd[];
 
 const struct command *command_find_qmp(const char *name);
 /* name: one word, or "info" and one. */
@@ -72,6 +73,10 @@ void json_set_bool(struct json_object *obj, const char *member, bool value);
 void qmp_event(struct qmp_session *qmp, struct json_object *event);
 /* qmp_capabilities: negotiation is done. */
 bool qmp_negotiate(struct qmp_session *qmp, struct json_object *enable, GError **error);
+/* The descriptor that came last, under this name (instead of an older one). False: none came. */
+bool qmp_name_passed_fd(struct qmp_session *qmp, const char *name);
+/* The caller's from then on; -1: none of that name. */
+int qmp_take_fd(struct qmp_session *qmp, const char *name);
 struct qmp_session *qmp_session_new(struct chardev *chr, bool pretty, const struct monitor_vm *vm,
                                     GError **error);
 void qmp_session_free(struct qmp_session *qmp);
@@ -89,6 +94,9 @@ void hmp_help(const char *name, GString *out);
 /* commands_conversions.c */
 extern const struct schema_type type_conversion;        /* one record of the history */
 void conversion_events_stop(void);
+
+/* commands_fd.c: of getfd; the caller's from then on. -1: error is set. */
+int monitor_take_fd(const struct monitor_ctx *ctx, const char *name, GError **error);
 
 /* commands_dump.c */
 extern const struct schema_type type_dump_result;

@@ -10,6 +10,7 @@
 #include "error.h"
 #include "examine.h"
 #include "fd.h"
+#include "fd_write.h"
 #include "page_walk.h"
 
 #include <errno.h>
@@ -109,21 +110,6 @@ static const struct schema_type args_memsave = SCHEMA_OBJECT_OF(
 static const struct schema_type args_pmemsave = SCHEMA_OBJECT_OF(
     { "val", &schema_uint }, { "size", &schema_uint }, { "filename", &schema_str });
 
-static bool write_all(int fd, const char *data, uint64_t size)
-{
-    while (size) {
-        ssize_t n = write(fd, data, size);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        data += n;
-        size -= (uint64_t)n;
-    }
-    return true;
-}
-
 static bool copy_to_fd(struct debug *dbg, struct page_walk *walk, uint64_t addr, uint64_t size,
                        int fd, const char *file, GError **error)
 {
@@ -132,14 +118,16 @@ static bool copy_to_fd(struct debug *dbg, struct page_walk *walk, uint64_t addr,
     while (size) {
         uint64_t n = MIN(size, CHUNK);
         uint64_t done = debug_read(dbg, walk, addr, buf, n, error);
+        int ret;
 
         if (done < n) {
             g_prefix_error(error, "Invalid addr 0x%016" PRIx64 "/size %" PRIu64 " specified: ",
                            addr + done, size - done);
             return false;
         }
-        if (!write_all(fd, buf, n)) {
-            error_set_errno(error, errno, "writing memory to '%s' failed", file);
+        ret = fd_write_all(fd, buf, n);
+        if (ret) {
+            error_set_errno(error, ret, "writing memory to '%s' failed", file);
             return false;
         }
         addr += n;
@@ -199,13 +187,14 @@ static bool run_pmemsave(const struct monitor_ctx *ctx, struct json_object *args
 static const struct schema_type type_space = SCHEMA_ENUM_OF("physical", "virtual");
 static const struct schema_type args_read = SCHEMA_OBJECT_OF(
     { "address", &schema_uint }, { "size", &schema_uint }, { "space", &type_space, true },
-    { "cpu-index", &schema_int, true });
+    { "cpu-index", &schema_int, true }, { "fdname", &schema_str, true });
 static const struct schema_type type_read = SCHEMA_OBJECT_OF(
-    { "data", &schema_str }, { "size", &schema_uint }, { "error", &schema_str, true },
+    { "data", &schema_str, true }, { "size", &schema_uint }, { "error", &schema_str, true },
     { "failed-address", &schema_uint, true });
 static const struct schema_type args_write = SCHEMA_OBJECT_OF(
-    { "address", &schema_uint }, { "data", &schema_str }, { "space", &type_space, true },
-    { "cpu-index", &schema_int, true });
+    { "address", &schema_uint }, { "data", &schema_str, true }, { "space", &type_space, true },
+    { "cpu-index", &schema_int, true }, { "fdname", &schema_str, true },
+    { "size", &schema_uint, true });
 static const struct schema_type type_written = SCHEMA_OBJECT_OF({ "size", &schema_uint });
 
 /* *ret NULL: physical. */
@@ -224,6 +213,34 @@ static bool walk_arg(const struct monitor_ctx *ctx, struct json_object *args,
     return *ret != NULL;
 }
 
+/* Any size, into a descriptor: as far as it can be read. */
+static bool read_to_fd(const struct monitor_ctx *ctx, struct page_walk *walk, int fd, uint64_t addr,
+                       uint64_t size, struct json_object **ret, GError **error)
+{
+    g_autofree uint8_t *buf = g_malloc(CHUNK);
+    g_autoptr(GError) reason = NULL;
+    uint64_t done = 0;
+
+    while (done < size && !reason) {
+        uint64_t n = debug_read(ctx->vm->debug, walk, addr + done, buf, MIN(size - done, CHUNK),
+                                &reason);
+        int err = fd_write_all(fd, buf, n);
+
+        if (err) {
+            error_set_errno(error, err, "writing memory to the descriptor failed");
+            return false;
+        }
+        done += n;
+    }
+    *ret = json_object_new_object();
+    json_set_uint(*ret, "size", done);
+    if (reason) {
+        json_set_text(*ret, "error", reason->message);
+        json_set_uint(*ret, "failed-address", addr + done);
+    }
+    return true;
+}
+
 /* What could be read before something couldn't is an answer; nothing at all is an error. */
 static bool run_read(const struct monitor_ctx *ctx, struct json_object *args,
                      struct json_object **ret, GError **error)
@@ -232,14 +249,20 @@ static bool run_read(const struct monitor_ctx *ctx, struct json_object *args,
     g_autofree uint8_t *buf = NULL;
     g_autofree char *data = NULL;
     g_autoptr(GError) reason = NULL;
+    const char *fdname = json_text(args, "fdname");
     AUTO_PAGE_WALK walk = NULL;
+    AUTO_FD fd = -1;
 
-    if (!size || size > QMP_READ_MAX) {
-        error_set(error, "Parameter 'size' expects 1 to %d", QMP_READ_MAX);
+    if (!size || (!fdname && size > QMP_READ_MAX)) {
+        error_set(error, "Parameter 'size' expects 1 to %d, or an fdname", QMP_READ_MAX);
         return false;
     }
     if (!walk_arg(ctx, args, &walk, error))
         return false;
+    if (fdname) {
+        fd = monitor_take_fd(ctx, fdname, error);
+        return fd >= 0 && read_to_fd(ctx, walk, fd, addr, size, ret, error);
+    }
     buf = g_malloc(size);
     done = debug_read(ctx->vm->debug, walk, addr, buf, size, &reason);
     if (!done) {
@@ -267,21 +290,69 @@ static bool is_base64(const char *text)
            strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/") == body;
 }
 
+/* Reading a pipe might never end; a file's size is known. */
+static uint8_t *data_of_fd(const struct monitor_ctx *ctx, struct json_object *args, gsize *ret_size,
+                           GError **error)
+{
+    AUTO_FD fd = monitor_take_fd(ctx, json_text(args, "fdname"), error);
+    uint64_t size = uint_arg(args, "size"), done = 0;
+    g_autofree uint8_t *data = NULL;
+    struct stat st;
+
+    if (fd < 0)
+        return NULL;
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+        error_set(error, "Parameter 'fdname' expects a file (or memfd)");
+        return NULL;
+    }
+    if (!size || size > QMP_READ_MAX) {
+        error_set(error, "Parameter 'size' expects 1 to %d", QMP_READ_MAX);
+        return NULL;
+    }
+    data = g_malloc(size);
+    while (done < size) {
+        ssize_t n = read(fd, data + done, size - done);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            error_set_errno(error, n < 0 ? errno : ENODATA, "reading %" PRIu64 " bytes from the "
+                            "descriptor", size);
+            return NULL;
+        }
+        done += (uint64_t)n;
+    }
+    *ret_size = size;
+    return g_steal_pointer(&data);
+}
+
+static uint8_t *data_arg(const struct monitor_ctx *ctx, struct json_object *args, gsize *ret_size,
+                         GError **error)
+{
+    const char *text = json_text(args, "data");
+
+    if (!text == !json_text(args, "fdname")) {
+        error_set(error, "either 'data' or 'fdname' is needed");
+        return NULL;
+    }
+    if (!text)
+        return data_of_fd(ctx, args, ret_size, error);
+    if (is_base64(text))
+        return g_base64_decode(text, ret_size);
+    error_set(error, "Parameter 'data' expects base64");
+    return NULL;
+}
+
 static bool run_write(const struct monitor_ctx *ctx, struct json_object *args,
                       struct json_object **ret, GError **error)
 {
     uint64_t addr = uint_arg(args, "address"), done;
-    g_autofree uint8_t *data = NULL;
+    gsize size = 0;
+    g_autofree uint8_t *data = data_arg(ctx, args, &size, error);
     AUTO_PAGE_WALK walk = NULL;
-    gsize size;
 
-    if (!is_base64(json_text(args, "data"))) {
-        error_set(error, "Parameter 'data' expects base64");
+    if (!data || !walk_arg(ctx, args, &walk, error))
         return false;
-    }
-    if (!walk_arg(ctx, args, &walk, error))
-        return false;
-    data = g_base64_decode(json_text(args, "data"), &size);
     done = debug_write(ctx->vm->debug, walk, addr, data, size, error);
     if (done < size) {
         g_prefix_error(error, "%" PRIu64 " of %zu bytes are written: ", done, size);
@@ -306,8 +377,8 @@ const struct command commands_debug_memory[] = {
       .help = "save to disk physical memory dump starting at 'addr' of size 'size'",
       .run = run_pmemsave },
     { .qmp = "x-debug-read", .args = &args_read, .ret = &type_read,
-      .help = "read guest memory, in base64", .run = run_read },
+      .help = "read guest memory, in base64 or into a descriptor", .run = run_read },
     { .qmp = "x-debug-write", .args = &args_write, .ret = &type_written,
-      .help = "write guest memory, from base64", .run = run_write },
+      .help = "write guest memory, from base64 or a descriptor", .run = run_write },
     { NULL },
 };

@@ -164,11 +164,18 @@ static bool filter_args(struct json_object *args, struct core_dump_options *opt,
     return true;
 }
 
-static bool start(const struct monitor_ctx *ctx, const struct core_dump_options *opt,
-                  const char *file, bool detach, GError **error)
+/* file:PATH, fd:NAME */
+static bool open_target(const struct monitor_ctx *ctx, const char *protocol, GError **error)
 {
-    if (job.dump) {
-        error_set(error, "There is a dump in process, please wait.");
+    const char *file = protocol + strlen("file:");
+
+    if (g_str_has_prefix(protocol, "fd:")) {
+        job.fd = monitor_take_fd(ctx, protocol + strlen("fd:"), error);
+        return job.fd >= 0;
+    }
+    if (!g_str_has_prefix(protocol, "file:")) {
+        error_set(error, "Invalid parameter 'protocol'");
+        error_hint(error, "file:PATH or fd:NAME");
         return false;
     }
     job.fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0400);
@@ -177,6 +184,18 @@ static bool start(const struct monitor_ctx *ctx, const struct core_dump_options 
         return false;
     }
     job.file = g_strdup(file);
+    return true;
+}
+
+static bool start(const struct monitor_ctx *ctx, const struct core_dump_options *opt,
+                  const char *protocol, bool detach, GError **error)
+{
+    if (job.dump) {
+        error_set(error, "There is a dump in process, please wait.");
+        return false;
+    }
+    if (!open_target(ctx, protocol, error))
+        return false;
     job.vm = ctx->vm;
     job.resume = strcmp(ctx->vm->status(ctx->vm->opaque), "running") == 0;
     if (job.resume)
@@ -198,11 +217,11 @@ static bool start(const struct monitor_ctx *ctx, const struct core_dump_options 
 }
 
 static bool dump(const struct monitor_ctx *ctx, const struct core_dump_options *opt,
-                 const char *file, bool detach, GError **error)
+                 const char *protocol, bool detach, GError **error)
 {
     GError *failure = NULL;
 
-    if (!start(ctx, opt, file, detach, error))
+    if (!start(ctx, opt, protocol, detach, error))
         return false;
     while (!detach && step(&failure))
         ;
@@ -225,24 +244,20 @@ static bool run_dump(const struct monitor_ctx *ctx, struct json_object *args,
         error_set(error, "format '%s' isn't there: elf", format);
         return false;
     }
-    if (!g_str_has_prefix(protocol, "file:")) {
-        error_set(error, "Invalid parameter 'protocol'");
-        error_hint(error, "file:PATH");
-        return false;
-    }
     return filter_args(args, &opt, error) &&
-           dump(ctx, &opt, protocol + strlen("file:"), json_flag(args, "detach"), error);
+           dump(ctx, &opt, protocol, json_flag(args, "detach"), error);
 }
 
 static bool run_dump_hmp(const struct monitor_ctx *ctx, struct json_object *args,
                          struct json_object **ret, GError **error)
 {
+    g_autofree char *protocol = g_strdup_printf("file:%s", json_text(args, "filename"));
     struct core_dump_options opt = {
         .paging = json_flag(args, "paging"), .omit = json_flag(args, "omit"),
     };
 
     return filter_args(args, &opt, error) &&
-           dump(ctx, &opt, json_text(args, "filename"), json_flag(args, "detach"), error);
+           dump(ctx, &opt, protocol, json_flag(args, "detach"), error);
 }
 
 /* --- Questions --- */

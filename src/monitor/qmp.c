@@ -14,6 +14,7 @@
 #include "json_stream.h"
 
 #include <string.h>
+#include <unistd.h>
 
 enum {
     QMP_READ_MAX = 4096,
@@ -27,6 +28,7 @@ struct qmp_session {
     bool connected, negotiated;
     struct json_stream *stream;
     unsigned cpu;
+    GHashTable *fds;            /* getfd: name to descriptor + 1 */
 };
 
 /* Takes the message. */
@@ -216,6 +218,32 @@ bool qmp_negotiate(struct qmp_session *qmp, struct json_object *enable, GError *
     return true;
 }
 
+/* --- Descriptors --- */
+
+static void close_fd(gpointer fd)
+{
+    close(GPOINTER_TO_INT(fd) - 1);
+}
+
+bool qmp_name_passed_fd(struct qmp_session *qmp, const char *name)
+{
+    int fd = chardev_take_fd(qmp->chr);
+
+    if (fd >= 0)
+        g_hash_table_replace(qmp->fds, g_strdup(name), GINT_TO_POINTER(fd + 1));
+    return fd >= 0;
+}
+
+int qmp_take_fd(struct qmp_session *qmp, const char *name)
+{
+    gpointer key, fd;
+
+    if (!g_hash_table_steal_extended(qmp->fds, name, &key, &fd))
+        return -1;
+    g_free(key);
+    return GPOINTER_TO_INT(fd) - 1;
+}
+
 /* --- Front end --- */
 
 static size_t qmp_can_receive(void *opaque)
@@ -238,6 +266,7 @@ static void qmp_closed(void *opaque)
 
     qmp->connected = qmp->negotiated = false;
     g_clear_pointer(&qmp->stream, json_stream_free);
+    g_hash_table_remove_all(qmp->fds);
 }
 
 static void qmp_opened(void *opaque)
@@ -264,7 +293,9 @@ struct qmp_session *qmp_session_new(struct chardev *chr, bool pretty, const stru
     qmp->chr = chr;
     qmp->vm = vm;
     qmp->pretty = pretty;
+    qmp->fds = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, close_fd);
     if (!chardev_attach(chr, &qmp_front, qmp, error)) {
+        g_hash_table_unref(qmp->fds);
         g_free(qmp);
         return NULL;
     }
@@ -277,5 +308,6 @@ void qmp_session_free(struct qmp_session *qmp)
         return;
     chardev_detach(qmp->chr, qmp);
     json_stream_free(qmp->stream);
+    g_hash_table_unref(qmp->fds);
     g_free(qmp);
 }
