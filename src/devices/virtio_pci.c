@@ -58,7 +58,8 @@ static void write_queue_enable(struct virtio *v, uint32_t value)
         return;
     if (!virtqueue_valid(vq))
         virtio_break(v, "a queue is enabled that is no ring");
-    else if (v->share_rings && !virtqueue_convert(v, vq, false))
+    else if (v->share_rings && devices_host(v->pci.dev.all)->protected &&
+             !virtqueue_convert(v, vq, false))
         virtio_break(v, "a ring can't be made shared");
     else
         vq->enabled = true;
