@@ -18,7 +18,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define IMAGE_MIN  (64 * KIB)
+#define IMAGE_UNIT (64 * KIB)
 #define IMAGE_MAX  (16 * MIB)
 #define LOW_COPY   (128 * KIB)
 
@@ -55,10 +55,9 @@ static bool check_image(const char *path, const struct stat *st, GError **error)
 {
     if (!S_ISREG(st->st_mode))
         error_set(error, "-bios: %s: is not a regular file: a firmware image", path);
-    else if (!is_aligned(st->st_size, GUEST_PAGE_SIZE) || (uint64_t)st->st_size < IMAGE_MIN ||
-             (uint64_t)st->st_size > IMAGE_MAX)
-        error_set(error, "-bios: %s: %lld bytes are no firmware image: whole pages from 64 KiB "
-                  "to 16 MiB, such as bios-256k.bin or OVMF.fd", path, (long long)st->st_size);
+    else if (st->st_size == 0 || st->st_size % IMAGE_UNIT || (uint64_t)st->st_size > IMAGE_MAX)
+        error_set(error, "-bios: %s: %lld bytes are no firmware image: a multiple of 64 KiB up to "
+                  "16 MiB, such as bios-256k.bin or OVMF.fd", path, (long long)st->st_size);
     else
         return true;
     return false;
@@ -203,6 +202,13 @@ struct pam *firmware_pam(struct firmware *fw)
 struct smram *firmware_smram(struct firmware *fw)
 {
     return fw->smram;
+}
+
+bool firmware_is_seabios(const struct firmware *fw)
+{
+    static const char name[] = "SeaBIOS (version";
+
+    return memmem(fw->image, fw->size, name, strlen(name)) != NULL;
 }
 
 static bool put(struct firmware *fw, uint64_t gpa, uint64_t size, GError **error)

@@ -28,6 +28,8 @@ bool firmware_map(struct firmware *fw, struct memory *mem, struct ram_block *ram
 struct pam *firmware_pam(struct firmware *fw);
 /* The same with SMRAM; NULL: there is no SMM. */
 struct smram *firmware_smram(struct firmware *fw);
+/* It says that it is SeaBIOS. */
+bool firmware_is_seabios(const struct firmware *fw);
 /* After each reset: what isn't ROM is written again. */
 bool firmware_load(struct firmware *fw, GError **error);
 
@@ -37,6 +39,7 @@ struct firmware_facts {
     unsigned cpus, serials;
     const char *uuid;           /* NULL: none */
     const struct acpi_board *acpi;
+    bool seabios;               /* starts a kernel by an option ROM */
     struct boot *boot;          /* what -kernel named; NULL: nothing */
     GPtrArray *user_items;      /* of char *: -fw_cfg */
 };

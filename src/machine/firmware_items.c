@@ -9,6 +9,7 @@
 #include "bzimage.h"
 #include "error.h"
 #include "layout.h"
+#include "linuxboot.h"
 #include "object.h"
 
 #include <string.h>
@@ -90,14 +91,38 @@ static void add_sized(struct fw_cfg *fw, uint16_t size_key, uint16_t data_key, v
     fw_cfg_add_take(fw, data_key, data, size);
 }
 
-/* The real-mode part, which holds the header, and the rest. */
-static bool add_kernel(struct fw_cfg *fw, struct boot *boot, GError **error)
+/* setup: the real-mode part, which holds the header. */
+static bool add_parts(struct fw_cfg *fw, const struct firmware_facts *facts, const uint8_t *file,
+                      const struct bzimage *image, GError **error)
+{
+    const char *cmdline = boot_cmdline(facts->boot);
+    g_autofree uint8_t *setup = g_memdup2(file, image->payload_offset);
+    struct linuxboot boot = {
+        .image = image, .setup = setup, .ram_size = facts->ram_size,
+        .cmdline_size = strlen(cmdline) + 1,
+    };
+    uint8_t *initrd = NULL;
+
+    if (!boot_read_initrd(facts->boot, &initrd, &boot.initrd_size, error))
+        return false;
+    add_sized(fw, FW_CFG_INITRD_SIZE, FW_CFG_INITRD_DATA, initrd, boot.initrd_size);
+    add_sized(fw, FW_CFG_CMDLINE_SIZE, FW_CFG_CMDLINE_DATA, g_strdup(cmdline), boot.cmdline_size);
+    add_sized(fw, FW_CFG_KERNEL_SIZE, FW_CFG_KERNEL_DATA,
+              g_memdup2(file + image->payload_offset, image->payload_size), image->payload_size);
+    if (facts->seabios && !linuxboot_add(fw, &boot, error))
+        return false;
+    add_sized(fw, FW_CFG_SETUP_SIZE, FW_CFG_SETUP_DATA, g_steal_pointer(&setup),
+              image->payload_offset);
+    return true;
+}
+
+static bool add_boot(struct fw_cfg *fw, const struct firmware_facts *facts, GError **error)
 {
     g_autofree uint8_t *file = NULL;
     struct bzimage image;
     uint64_t size;
 
-    if (!boot_read_kernel(boot, &file, &size, error))
+    if (!boot_read_kernel(facts->boot, &file, &size, error))
         return false;
     if (!bzimage_is(file, size)) {
         error_set(error, "-kernel: firmware starts a Linux bzImage only: leave -bios out");
@@ -107,25 +132,7 @@ static bool add_kernel(struct fw_cfg *fw, struct boot *boot, GError **error)
         g_prefix_error(error, "-kernel: ");
         return false;
     }
-    add_sized(fw, FW_CFG_SETUP_SIZE, FW_CFG_SETUP_DATA, g_memdup2(file, image.payload_offset),
-              image.payload_offset);
-    add_sized(fw, FW_CFG_KERNEL_SIZE, FW_CFG_KERNEL_DATA,
-              g_memdup2(file + image.payload_offset, image.payload_size), image.payload_size);
-    return true;
-}
-
-static bool add_boot(struct fw_cfg *fw, struct boot *boot, GError **error)
-{
-    const char *cmdline = boot_cmdline(boot);
-    uint8_t *initrd = NULL;
-    uint64_t size = 0;
-
-    if (!add_kernel(fw, boot, error) || !boot_read_initrd(boot, &initrd, &size, error))
-        return false;
-    add_sized(fw, FW_CFG_INITRD_SIZE, FW_CFG_INITRD_DATA, initrd, size);
-    add_sized(fw, FW_CFG_CMDLINE_SIZE, FW_CFG_CMDLINE_DATA, g_strdup(cmdline),
-              strlen(cmdline) + 1);
-    return true;
+    return add_parts(fw, facts, file, &image, error);
 }
 
 /* --- -fw_cfg [name=]NAME,string=TEXT|file=FILE --- */
@@ -178,7 +185,7 @@ bool firmware_add_items(struct fw_cfg *fw, const struct firmware_facts *facts, G
     if (!add_e820(fw, facts->ram_size, error) || !acpi_loader_add(fw, facts->acpi, error) ||
         !add_memory_end(fw, facts->memory_end, error) ||
         !add_serial_console(fw, facts->serials, error) ||
-        (facts->boot && !add_boot(fw, facts->boot, error)))
+        (facts->boot && !add_boot(fw, facts, error)))
         return false;
     for (guint i = 0; i < facts->user_items->len; i++) {
         if (!add_user_item(fw, g_ptr_array_index(facts->user_items, i), error)) {

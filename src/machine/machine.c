@@ -333,12 +333,19 @@ static struct acpi_board describe_board(const struct machine *m)
 static bool fill_fw_cfg(struct machine *m, GError **error)
 {
     struct acpi_board board = describe_board(m);
+    bool seabios = m->firmware && firmware_is_seabios(m->firmware);
     const struct firmware_facts facts = {
         .ram_size = m->ram_size, .cpus = m->nr_cpus, .serials = m->cfg->serials->len,
         .memory_end = m->device_memory_size ? m->device_memory + m->device_memory_size : 0,
         .uuid = m->cfg->uuid, .acpi = &board, .boot = m->firmware ? m->boot : NULL,
-        .user_items = m->cfg->fw_cfg,
+        .user_items = m->cfg->fw_cfg, .seabios = seabios,
     };
+
+    if (seabios && m->boot && m->protected) {
+        error_set(error, "-kernel: SeaBIOS has it loaded by fw_cfg's DMA, which reaches no private "
+                  "memory: -bios OVMF.fd, or leave -bios out");
+        return false;
+    }
 
     return firmware_add_items(q35_fw_cfg(m->board), &facts, error);
 }

@@ -94,6 +94,17 @@ def seabios_nothing(setting, folder):
         expect("pc.bios" in str(ranges), f"{ranges}")
 
 
+def seabios_linux(setting, folder):
+    """It starts a kernel, which goes through its 16-bit entry, with command line and initrd."""
+    with machine(setting, need(SEABIOS, "seabios"), *kernel(setting)) as vm:
+        vm.wait_for("Booting from ROM", TIMEOUT)
+        vm.wait_for("Command line: console=ttyS0 panic=-1", TIMEOUT)
+        size = (os.path.getsize(os.path.join(setting.files, "initrd.gz")) + 4095) // 4096 * 4096
+        disk = vm.wait_for(r"RAMDISK: \[mem 0x([0-9a-f]+)-0x([0-9a-f]+)\]", TIMEOUT)
+        expect(abs(int(disk.group(2), 16) + 1 - int(disk.group(1), 16) - size) <= 4096,
+               disk.group(0))
+
+
 def to_shell(vm):
     vm.wait_for("to skip", TIMEOUT)
     vm.type("\x1b")
@@ -141,6 +152,11 @@ def bad(setting, folder):
     good = os.path.join(folder, "good")
     with open(good, "wb") as file:
         file.write(b"\xf4" * 65536)
+    like_seabios, bzimage = os.path.join(folder, "like-seabios"), os.path.join(folder, "bzImage")
+    with open(like_seabios, "wb") as file:
+        file.write(b"SeaBIOS (version".ljust(65536, b"\xf4"))
+    with open(bzimage, "wb") as file:
+        file.write(bytes(0x202) + b"HdrS" + bytes(4096))
     for arguments, message in (
             (["-bios", odd], "4096 bytes are no firmware image"),
             (["-bios", large], "16842752 bytes are no firmware image"),
@@ -157,6 +173,7 @@ def bad(setting, folder):
             (["-bios", good, "-debugcon", "null", "-global", "isa-debugcon.iobase=0x70"],
              "another device is there"),
             (["-M", "q35,smm=on", "-bios", good, *PRIVATE], "smm=on: sw-protected-vm has no SMM"),
+            (["-bios", like_seabios, "-kernel", bzimage, *PRIVATE], "-kernel: SeaBIOS has it loaded"),
             (["-M", "q35,smm=on", "-kernel", good], "smm=on: nothing but firmware sets it up"),
             (["-M", "q35,smm=on,memory-backend=m", "-bios", good, "-object",
               "memory-backend-guest-memfd,id=m,size=16M"], "smm=on: memory in a guest_memfd"),
@@ -168,7 +185,7 @@ def bad(setting, folder):
                f"{arguments}: {run}")
 
 
-CASES = {"seabios": seabios, "seabios-nothing": seabios_nothing, "ovmf": ovmf,
+CASES = {"seabios": seabios, "seabios-linux": seabios_linux, "seabios-nothing": seabios_nothing, "ovmf": ovmf,
          "ovmf-linux": ovmf_linux, "ovmf-in-place": ovmf_in_place, "bad": bad}
 
 
