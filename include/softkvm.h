@@ -21,6 +21,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #ifdef __cplusplus
@@ -137,6 +138,14 @@ SOFTKVM_PUBLIC int softkvm_pin_new(const char *text);
  * NULL: none.  -EINVAL: not understood; -ENOSPC: too many.
  */
 SOFTKVM_PUBLIC int softkvm_fail(const char *text);
+
+/*
+ * softkvm_private_run - what no KVM tells: is the page at `at` private, and where
+ * does the run of such pages end?  For tests that hold a client's record against it.
+ * On a VM's descriptor addresses are the guest's; with in-place conversion ask
+ * the guest_memfd, by offset.  -EBADF; -EINVAL: this descriptor doesn't have that.
+ */
+SOFTKVM_PUBLIC int softkvm_private_run(int fd, uint64_t at, bool *ret_private, uint64_t *ret_end);
 
 /* close(2). */
 SOFTKVM_PUBLIC int softkvm_close(int fd);

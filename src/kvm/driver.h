@@ -7,7 +7,9 @@
 #ifndef KVM_DRIVER_H
 #define KVM_DRIVER_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /*
@@ -27,6 +29,11 @@ struct kvm_driver {
      * ("fail") or pages of guest_memfds be busy ("pin") from now on.  -EINVAL.
      */
     int (*inject)(const char *what, const char *rule);
+    /*
+     * For tests, likewise: is a page private (of a VM by GPA, or of a guest_memfd by
+     * offset), and where does that run of pages end?  No KVM's user API tells.
+     */
+    int (*private_run)(int fd, uint64_t at, bool *ret_private, uint64_t *ret_end);
 };
 
 /* The system's /dev/kvm. */

@@ -51,6 +51,7 @@ static int soft_inject(const char *what, const char *rule)
         .munmap = softkvm_munmap,               \
         .close = softkvm_close,                 \
         .inject = soft_inject,                  \
+        .private_run = softkvm_private_run,     \
     }
 
 const struct kvm_driver kvm_driver_soft = SOFT_DRIVER(soft_open, "attributes per VM");

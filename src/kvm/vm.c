@@ -339,6 +339,21 @@ int kvm_set_private(struct kvm_vm *vm, uint64_t gpa, int fd, uint64_t offset, ui
     return ret;
 }
 
+int kvm_private_run(struct kvm_vm *vm, uint64_t gpa, int fd, uint64_t offset, bool *ret_private,
+                    uint64_t *ret_size)
+{
+    bool per_vm = kvm_attributes_per_vm(vm->regime);
+    uint64_t at = per_vm ? gpa : offset, end;
+    int ret;
+
+    if (!vm->driver->private_run)
+        return -ENOTSUP;
+    ret = vm->driver->private_run(per_vm ? vm->vm_fd : fd, at, ret_private, &end);
+    if (!ret)
+        *ret_size = end - at;
+    return ret;
+}
+
 int kvm_vm_set_slot(struct kvm_vm *vm, const struct kvm_slot *slot)
 {
     struct kvm_userspace_memory_region2 region = {

@@ -92,6 +92,13 @@ int kvm_vm_create_guest_memfd(struct kvm_vm *vm, uint64_t size, uint64_t flags);
 int kvm_set_private(struct kvm_vm *vm, uint64_t gpa, int fd, uint64_t offset, uint64_t size,
                     bool private_, uint64_t *error_offset);
 
+/*
+ * kvm_private_run - for tests: what KVM itself holds of a page, and how many bytes
+ * from there on are the same.  -ENOTSUP: this one doesn't tell.
+ */
+int kvm_private_run(struct kvm_vm *vm, uint64_t gpa, int fd, uint64_t offset, bool *ret_private,
+                    uint64_t *ret_size);
+
 struct kvm_slot {
     uint32_t id;
     uint64_t gpa, size, hva;

@@ -135,21 +135,57 @@ static void record(struct ram_block *block, uint64_t offset, uint64_t size, bool
     g_assert(ret == 0);
 }
 
-/* Part i - 1 down to 0 back to what they were, run by run; what KVM refuses is recorded. */
-static void undo_kvm(struct conversion *conv, guint end_part)
+/*
+ * The conversion stands, or is undone: that the copy which isn't in use then can't be
+ * freed costs memory, nothing else.
+ */
+static void free_other_copy(struct conversion *conv, const struct run *run, bool now_private)
 {
-    while (end_part--) {
-        const struct part *part = part_at(conv, end_part);
+    if (!conv->keep_copies &&
+        ram_block_discard_copy(run->block, run->offset, run->size, now_private) != 0)
+        conv->mem->counters.failed_discards++;
+}
+
+/* However it is now; a call that fails once need not fail again. */
+static bool set_run(struct conversion *conv, const struct run *run, bool private_)
+{
+    enum { TRIES = 4 };
+
+    for (int i = 0; i < TRIES; i++) {
+        if (kvm_set_private(conv->mem->vm, run->gpa, run->block->guest_memfd, run->offset,
+                            run->size, private_, NULL) == 0)
+            return true;
+    }
+    return false;
+}
+
+/*
+ * Back to what it was; false: it stays converted.  Of the part whose call failed
+ * nobody knows how it is: what KVM then agrees to, one or the other, is known.  If it
+ * agrees to nothing, that call is taken to have changed nothing.
+ */
+static bool undo_run(struct conversion *conv, const struct run *run, bool unknown)
+{
+    return set_run(conv, run, !conv->private_) ||
+           (unknown && !set_run(conv, run, conv->private_));
+}
+
+/* Part i - 1 down to 0 back to what they were, run by run; what KVM refuses is recorded. */
+static void undo_kvm(struct conversion *conv, guint end_part, bool last_unknown)
+{
+    for (guint p = end_part; p--;) {
+        const struct part *part = part_at(conv, p);
 
         for (guint i = part->end_run; i-- > part->first_run;) {
             struct run *run = run_at(conv, i);
 
-            if (kvm_set_private(conv->mem->vm, run->gpa, run->block->guest_memfd, run->offset,
-                                run->size, !conv->private_, NULL) == 0)
-                continue;
-            run->stuck = true;
-            conv->mem->counters.failed_rollbacks++;
-            record(run->block, run->offset, run->size, conv->private_);
+            run->stuck = !undo_run(conv, run, last_unknown && p == end_part - 1);
+            if (run->stuck) {
+                conv->mem->counters.failed_rollbacks++;
+                record(run->block, run->offset, run->size, conv->private_);
+            }
+            /* The guest may have touched pages in between. */
+            free_other_copy(conv, run, conv->private_ == run->stuck);
         }
     }
 }
@@ -165,7 +201,9 @@ static int set_kvm(struct conversion *conv)
         if (ret) {
             conv->bad_gpa = part->gpa + busy;
             /* These two stop in the middle in some versions: this part may be half done. */
-            undo_kvm(conv, i + (ret == -EAGAIN || ret == -ENOMEM));
+            bool partly = ret == -EAGAIN || ret == -ENOMEM;
+
+            undo_kvm(conv, i + partly, partly);
             return ret;
         }
     }
@@ -200,14 +238,14 @@ static void discard_runs(struct conversion *conv)
     }
 }
 
-/* After a failure to become private: they had it before, so a refusal now is theirs to bear. */
+/* After a failure to become private: they had it before. */
 static void repopulate_runs(struct conversion *conv)
 {
     for (guint i = conv->runs->len; i--;) {
         const struct run *run = run_at(conv, i);
 
         if (!run->stuck &&
-            populate_notify(run->block, run->block->private_pages, run->offset, run->size) != 0)
+            repopulate_notify(run->block, run->block->private_pages, run->offset, run->size) != 0)
             conv->mem->counters.failed_rollbacks++;
     }
 }
@@ -231,14 +269,10 @@ static int make_shared(struct conversion *conv)
         return ret;
     ret = populate_runs(conv);
     if (ret)
-        undo_kvm(conv, conv->parts->len);
+        undo_kvm(conv, conv->parts->len, false);
     return ret;
 }
 
-/*
- * The conversion has happened; that a copy can't be freed costs memory, nothing
- * else, so it is counted and no reason to undo.
- */
 static void finish(struct conversion *conv)
 {
     struct memory_counters *counters = &conv->mem->counters;
@@ -253,9 +287,7 @@ static void finish(struct conversion *conv)
         uint64_t pages = run->size / GUEST_PAGE_SIZE;
 
         *(conv->private_ ? &counters->pages_to_private : &counters->pages_to_shared) += pages;
-        if (!conv->keep_copies &&
-            ram_block_discard_copy(run->block, run->offset, run->size, conv->private_) != 0)
-            counters->failed_discards++;
+        free_other_copy(conv, run, conv->private_);
     }
 }
 

@@ -86,6 +86,8 @@ struct memory_section {
     uint64_t gpa;
     void *host;
     bool readonly;
+    /* It has just let go of this, for a change that didn't happen: lack of room is its to bear. */
+    bool again;
 };
 
 /* Who holds translations of guest memory: of what is mapped and populated. */
@@ -94,6 +96,12 @@ struct memory_listener {
     int (*populate)(struct memory_listener *listener, const struct memory_section *section);
     /* No longer usable; can't refuse. May include what it never got. */
     void (*discard)(struct memory_listener *listener, const struct memory_section *section);
+    /*
+     * For tests, may be NULL: does it hold all of that, where it is populated, or
+     * nothing of it, where it isn't?
+     */
+    bool (*agrees)(struct memory_listener *listener, const struct memory_section *section,
+                   bool populated);
     /* kept by listeners.c */
     struct memory_listener *next;
 };

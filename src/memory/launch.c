@@ -110,7 +110,10 @@ static bool launch_locked(struct memory *mem, struct kvm_vcpu *vcpu0, GError **e
     }
     free_shared_copies(mem);
     mem->launched = true;
-    return true;
+    ret = mem->listeners_away ? listeners_return(mem) : 0;
+    if (ret)
+        error_set_errno(error, ret, "the guest's memory is refused by a device");
+    return ret == 0;
 }
 
 bool memory_launch(struct memory *mem, struct kvm_vcpu *vcpu0, GError **error)
@@ -118,6 +121,7 @@ bool memory_launch(struct memory *mem, struct kvm_vcpu *vcpu0, GError **error)
     bool ok;
 
     pthread_mutex_lock(&mem->lock);
+    mem->launches = true;
     ok = launch_locked(mem, vcpu0, error);
     pthread_mutex_unlock(&mem->lock);
     return ok;

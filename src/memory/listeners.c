@@ -32,7 +32,7 @@ struct teller {
     struct ram_block *block;
     struct memory_listener *only;       /* NULL: all listeners */
     const struct mapping *where;        /* NULL: wherever the block is mapped */
-    bool populate;
+    bool populate, again;
     uint64_t told;                      /* sections so far */
     uint64_t limit;                     /* and no more */
 };
@@ -71,6 +71,7 @@ static int tell_run(void *opaque, uint64_t offset, uint64_t size)
             .block = teller->block, .offset = start, .size = end - start,
             .gpa = map->gpa + (start - map->offset),
             .host = (char *)teller->block->host + start, .readonly = map->readonly,
+            .again = teller->again,
         };
 
         if (map->block == teller->block && start < end &&
@@ -90,10 +91,10 @@ void discard_notify(struct ram_block *block, const struct attr_map *changing, ui
 }
 
 static int populate_at(struct ram_block *block, const struct attr_map *changing, uint64_t offset,
-                       uint64_t size, const struct mapping *where)
+                       uint64_t size, const struct mapping *where, bool again)
 {
     struct teller teller = {
-        .block = block, .where = where, .populate = true, .limit = UINT64_MAX,
+        .block = block, .where = where, .populate = true, .again = again, .limit = UINT64_MAX,
     };
     struct teller undo = { .block = block, .where = where };
     int ret;
@@ -110,12 +111,18 @@ static int populate_at(struct ram_block *block, const struct attr_map *changing,
 int populate_notify(struct ram_block *block, const struct attr_map *changing, uint64_t offset,
                     uint64_t size)
 {
-    return populate_at(block, changing, offset, size, NULL);
+    return populate_at(block, changing, offset, size, NULL, false);
 }
 
-int mapping_populate(const struct mapping *map)
+int repopulate_notify(struct ram_block *block, const struct attr_map *changing, uint64_t offset,
+                      uint64_t size)
 {
-    return populate_at(map->block, NULL, map->offset, map->size, map);
+    return populate_at(block, changing, offset, size, NULL, true);
+}
+
+int mapping_populate(const struct mapping *map, bool again)
+{
+    return populate_at(map->block, NULL, map->offset, map->size, map, again);
 }
 
 void mapping_discard(const struct mapping *map)
@@ -189,25 +196,31 @@ void memory_listener_remove(struct memory *mem, struct memory_listener *listener
     pthread_mutex_unlock(&mem->lock);
 }
 
-void listeners_leave(struct memory *mem)
+/* Those before end have nothing any more. */
+static void forget_all(struct memory *mem, const struct memory_listener *end)
 {
-    for (struct memory_listener *l = mem->listeners; l; l = l->next) {
+    for (struct memory_listener *l = mem->listeners; l != end; l = l->next) {
         for (guint i = 0; i < mem->blocks->len; i++)
             forget_block(l, g_ptr_array_index(mem->blocks, i));
     }
+}
+
+void listeners_leave(struct memory *mem)
+{
+    forget_all(mem, NULL);
     mem->listeners_away = true;
 }
 
 int listeners_return(struct memory *mem)
 {
-    int first = 0;
-
-    mem->listeners_away = false;
     for (struct memory_listener *l = mem->listeners; l; l = l->next) {
         int ret = replay_blocks(mem, l);
 
-        if (ret && !first)
-            first = ret;
+        if (ret) {
+            forget_all(mem, l);
+            return ret;
+        }
     }
-    return first;
+    mem->listeners_away = false;
+    return 0;
 }

@@ -73,6 +73,11 @@ uint64_t mapping_end(const struct mapping *map)
     return map->gpa + map->size;
 }
 
+static struct mapping *mapping_number(struct memory *mem, guint i)
+{
+    return &g_array_index(mem->mappings, struct mapping, i);
+}
+
 struct mapping *mapping_at_or_after(struct memory *mem, uint64_t gpa)
 {
     for (guint i = 0; i < mem->mappings->len; i++) {
@@ -109,37 +114,52 @@ int memory_free_slot(struct memory *mem, uint32_t first)
     return id < (uint32_t)mem->vm->nr_memslots ? (int)id : -ENOSPC;
 }
 
-/* A slot's number has its address space in the upper half. */
-enum { SMM_SPACE = 1 << 16 };
+/* A slot's number has its address space in the upper half: 0, and 1 for SMM. */
+enum { SPACE_SHIFT = 16, NR_SPACES = 2 };
 
-int mapping_set_slot(struct memory *mem, const struct mapping *map)
+static bool has_space(const struct memory *mem, const struct mapping *map, unsigned space)
+{
+    return space ? mem->smm : !map->smm_only;
+}
+
+int mapping_set_slot(struct memory *mem, struct mapping *map)
 {
     struct kvm_slot slot = {
-        .id = map->slot, .gpa = map->gpa, .size = map->size,
+        .gpa = map->gpa, .size = map->size,
         .hva = (uint64_t)(uintptr_t)map->block->host + map->offset,
         .readonly = map->readonly,
         .guest_memfd = map->block->guest_memfd, .guest_memfd_offset = map->offset,
     };
-    int ret = map->smm_only ? 0 : kvm_vm_set_slot(mem->vm, &slot);
 
-    if (ret || !mem->smm)
-        return ret;
-    slot.id |= SMM_SPACE;
-    ret = kvm_vm_set_slot(mem->vm, &slot);
-    if (ret && !map->smm_only)
-        kvm_vm_set_slot(mem->vm, &(struct kvm_slot){ .id = map->slot, .guest_memfd = -1 });
-    return ret;
+    for (unsigned space = 0; space < NR_SPACES; space++) {
+        int ret;
+
+        if (map->in_space[space] || !has_space(mem, map, space))
+            continue;
+        slot.id = map->slot | space << SPACE_SHIFT;
+        ret = kvm_vm_set_slot(mem->vm, &slot);
+        if (ret) {
+            mapping_delete_slot(mem, map);
+            return ret;
+        }
+        map->in_space[space] = true;
+    }
+    return 0;
 }
 
-int mapping_delete_slot(struct memory *mem, const struct mapping *map)
+int mapping_delete_slot(struct memory *mem, struct mapping *map)
 {
-    struct kvm_slot slot = { .id = map->slot, .guest_memfd = -1 };
-    int ret = map->smm_only ? 0 : kvm_vm_set_slot(mem->vm, &slot);
+    for (unsigned space = 0; space < NR_SPACES; space++) {
+        const struct kvm_slot slot = {
+            .id = map->slot | space << SPACE_SHIFT, .guest_memfd = -1,
+        };
+        int ret = map->in_space[space] ? kvm_vm_set_slot(mem->vm, &slot) : 0;
 
-    if (ret || !mem->smm)
-        return ret;
-    slot.id |= SMM_SPACE;
-    return kvm_vm_set_slot(mem->vm, &slot);
+        if (ret)
+            return ret;
+        map->in_space[space] = false;
+    }
+    return 0;
 }
 
 /* A guest_memfd's range can be bound once, and its attributes are those of one GPA. */
@@ -199,9 +219,9 @@ static bool map_locked(struct memory *mem, struct mapping *map, GError **error)
     while (i < mem->mappings->len && g_array_index(mem->mappings, struct mapping, i).gpa < map->gpa)
         i++;
     g_array_insert_vals(mem->mappings, i, map, 1);
-    ret = mapping_populate(map);
+    ret = mapping_populate(map, false);
     if (ret) {
-        mapping_delete_slot(mem, map);
+        mapping_delete_slot(mem, mapping_number(mem, i));
         g_array_remove_index(mem->mappings, i);
         error_set_errno(error, ret, "memory '%s' at 0x%" PRIx64 " is refused by a device",
                         map->block->name, map->gpa);
@@ -253,7 +273,7 @@ bool memory_unmap(struct memory *mem, uint64_t gpa, uint64_t size, GError **erro
             ret = mapping_delete_slot(mem, map);
             if (!ret)
                 g_array_remove_index(mem->mappings, i);
-            else if (mapping_populate(map))
+            else if (mapping_set_slot(mem, map) || mapping_populate(map, true))
                 mem->counters.failed_rollbacks++;
             break;
         }
@@ -309,7 +329,7 @@ bool memory_unmap_smm(struct memory *mem, uint64_t gpa, uint64_t size, GError **
 
     pthread_mutex_lock(&mem->lock);
     for (guint i = 0; i < mem->smm_mappings->len; i++) {
-        const struct mapping *map = &g_array_index(mem->smm_mappings, struct mapping, i);
+        struct mapping *map = &g_array_index(mem->smm_mappings, struct mapping, i);
 
         if (map->gpa == gpa && map->size == size) {
             ret = mapping_delete_slot(mem, map);
@@ -437,24 +457,49 @@ uint64_t memory_ram_at(struct memory *mem, uint64_t gpa)
 
 /* --- Reset --- */
 
-/*
- * Listeners leave first, as memory is freed, and get what there is in the end.
- * Slots are taken away and put back: KVM then forgets whatever it derived from
- * the old content, which it isn't told about when memory is freed under it.
- */
-static int reset_locked(struct memory *mem, uint64_t *ret_gpa)
+static int share_all(struct memory *mem, uint64_t *ret_gpa)
 {
-    int ret = 0, refused;
+    int ret = 0;
 
-    listeners_leave(mem);
     for (guint i = 0; i < mem->mappings->len && !ret; i++) {
-        const struct mapping *map = &g_array_index(mem->mappings, struct mapping, i);
+        const struct mapping *map = mapping_number(mem, i);
 
-        *ret_gpa = map->gpa;
         ret = memory_convert_own(mem, CONVERSION_RESET, map->gpa, map->size, false, ret_gpa);
-        if (!ret)
-            ret = mapping_delete_slot(mem, map);
     }
+    return ret;
+}
+
+static int delete_slots(struct memory *mem, uint64_t *ret_gpa)
+{
+    int ret = 0;
+
+    for (guint i = 0; i < mem->mappings->len && !ret; i++) {
+        *ret_gpa = mapping_number(mem, i)->gpa;
+        ret = mapping_delete_slot(mem, mapping_number(mem, i));
+    }
+    return ret;
+}
+
+/* All that are gone, whatever happens: the next reset may fare better. The first error. */
+static int put_slots_back(struct memory *mem, uint64_t *ret_gpa)
+{
+    int first = 0;
+
+    for (guint i = 0; i < mem->mappings->len; i++) {
+        int ret = mapping_set_slot(mem, mapping_number(mem, i));
+
+        if (ret && !first) {
+            *ret_gpa = mapping_number(mem, i)->gpa;
+            first = ret;
+        }
+    }
+    return first;
+}
+
+static int empty_blocks(struct memory *mem)
+{
+    int ret = 0;
+
     for (guint i = 0; i < mem->blocks->len && !ret; i++) {
         struct ram_block *block = g_ptr_array_index(mem->blocks, i);
 
@@ -464,15 +509,29 @@ static int reset_locked(struct memory *mem, uint64_t *ret_gpa)
         if (!ret && block->loaded_pages)
             ret = attr_map_set(block->loaded_pages, 0, block->size / GUEST_PAGE_SIZE, false);
     }
-    for (guint i = 0; i < mem->mappings->len && !ret; i++) {
-        const struct mapping *map = &g_array_index(mem->mappings, struct mapping, i);
+    return ret;
+}
 
-        *ret_gpa = map->gpa;
-        ret = mapping_set_slot(mem, map);
-    }
+/*
+ * Listeners leave first, as memory is freed, and get what there is in the end: that
+ * of the launched guest, if it will be launched, as they need not have room for all
+ * of its memory.  Slots are taken away and put back: KVM then forgets whatever it
+ * derived from the old content, which it isn't told about when memory is freed under it.
+ */
+static int reset_locked(struct memory *mem, uint64_t *ret_gpa)
+{
+    int ret, failed;
+
+    listeners_leave(mem);
+    ret = share_all(mem, ret_gpa);
+    if (!ret)
+        ret = delete_slots(mem, ret_gpa);
+    if (!ret)
+        ret = empty_blocks(mem);
+    failed = put_slots_back(mem, ret ? &(uint64_t){ 0 } : ret_gpa);
+    ret = ret ? ret : failed;
     mem->launched = false;
-    refused = listeners_return(mem);
-    return ret ? ret : refused;
+    return ret || mem->launches ? ret : listeners_return(mem);
 }
 
 bool memory_reset(struct memory *mem, GError **error)

@@ -117,7 +117,8 @@ bool memory_launch(struct memory *mem, struct kvm_vcpu *vcpu0, GError **error);
 
 /*
  * memory_reset - as before the first load: every page shared, all RAM (not ROM)
- * zero.  All vCPUs are parked.  Load again, then memory_launch() again.
+ * zero.  All vCPUs are parked.  Load again, then memory_launch() again: listeners get
+ * what there is then.  After a failure they have nothing; another reset may succeed.
  */
 bool memory_reset(struct memory *mem, GError **error);
 

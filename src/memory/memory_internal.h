@@ -96,6 +96,7 @@ struct mapping {
     uint32_t slot;
     bool readonly;
     bool smm_only;              /* in KVM's second address space alone */
+    bool in_space[2];           /* KVM's spaces that have its slot; not while a reset goes on */
 };
 
 struct memory {
@@ -106,7 +107,9 @@ struct memory {
     bool smm;                           /* what vCPUs see in SMM is an address space of its own */
     GArray *smm_mappings;               /* struct mapping: what is seen there alone */
     struct memory_listener *listeners;  /* in order of registration */
-    bool listeners_away;                /* during a reset: they have nothing and aren't told */
+    /* Since a reset began that hasn't ended well: they have nothing and aren't told. */
+    bool listeners_away;
+    bool launches;                      /* memory_launch() follows each load */
     struct memory_counters counters;
     bool launched;
     struct conversion_record *history;  /* NULL until there is one; slot = serial % size */
@@ -122,8 +125,9 @@ struct mapping *mapping_find(struct memory *mem, uint64_t gpa);
 uint64_t mapping_end(const struct mapping *map);
 /* A slot number that nobody uses from first on, or -ENOSPC. */
 int memory_free_slot(struct memory *mem, uint32_t first);
-int mapping_set_slot(struct memory *mem, const struct mapping *map);
-int mapping_delete_slot(struct memory *mem, const struct mapping *map);
+/* In each space where it belongs; 0 also for one that is there, or gone, already. */
+int mapping_set_slot(struct memory *mem, struct mapping *map);
+int mapping_delete_slot(struct memory *mem, struct mapping *map);
 
 /* Word by word and relaxed: the other side may be at work on the same bytes. */
 void memory_copy_words(void *to, const void *from, size_t size);
@@ -177,10 +181,16 @@ int populate_notify(struct ram_block *block, const struct attr_map *changing, ui
                     uint64_t size);
 void discard_notify(struct ram_block *block, const struct attr_map *changing, uint64_t offset,
                     uint64_t size);
+/* Populate, after discard_notify() for a change that didn't happen. */
+int repopulate_notify(struct ram_block *block, const struct attr_map *changing, uint64_t offset,
+                      uint64_t size);
 /* The same for what comes into view at an address, or goes from it. */
-int mapping_populate(const struct mapping *map);
+int mapping_populate(const struct mapping *map, bool again);
 void mapping_discard(const struct mapping *map);
-/* Nobody has anything and nobody is told anything, until all get what there is; the first refusal. */
+/*
+ * Nobody has anything and nobody is told anything, until all get what there is.  When
+ * one refuses (its errno), all stay away.
+ */
 void listeners_leave(struct memory *mem);
 int listeners_return(struct memory *mem);
 

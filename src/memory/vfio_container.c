@@ -154,27 +154,6 @@ static void make_room(struct vfio_container *c)
     map_missing(c);
 }
 
-static int on_populate(struct memory_listener *listener, const struct memory_section *section)
-{
-    struct vfio_container *c = (struct vfio_container *)
-        ((char *)listener - offsetof(struct vfio_container, listener));
-    struct dma dma = {
-        .gpa = section->gpa, .size = section->size, .host = section->host,
-        .readonly = section->readonly,
-    };
-    int ret;
-
-    pthread_mutex_lock(&c->lock);
-    make_room(c);
-    ret = dma_map(c, &dma);
-    if (ret)
-        c->info.refused++;
-    else
-        g_array_insert_val(c->dmas, dma_find(c, dma.gpa), dma);
-    pthread_mutex_unlock(&c->lock);
-    return ret;
-}
-
 static void map_or_miss(struct vfio_container *c, struct dma *dma)
 {
     if (dma_map(c, dma) != 0)
@@ -216,10 +195,52 @@ static void cut(struct vfio_container *c, guint i, uint64_t start, uint64_t end)
     }
 }
 
+static struct vfio_container *listening(struct memory_listener *listener)
+{
+    return (struct vfio_container *)((char *)listener -
+                                     offsetof(struct vfio_container, listener));
+}
+
+/* Map what is wanted from gpa on; joined with its neighbours, if there is no room else. */
+static int map_wanted(struct vfio_container *c, uint64_t gpa)
+{
+    struct dma *dma = dma_at(c, dma_find(c, gpa));
+    int ret = dma_map(c, dma);
+
+    if (!ret)
+        c->info.missing -= dma->size;
+    if (ret != -ENOSPC)
+        return ret;
+    make_room(c);
+    return dma_at(c, dma_find(c, gpa))->mapped ? 0 : ret;
+}
+
+static int on_populate(struct memory_listener *listener, const struct memory_section *section)
+{
+    struct vfio_container *c = listening(listener);
+    struct dma dma = {
+        .gpa = section->gpa, .size = section->size, .host = section->host,
+        .readonly = section->readonly,
+    };
+    int ret;
+
+    pthread_mutex_lock(&c->lock);
+    g_array_insert_val(c->dmas, dma_find(c, dma.gpa), dma);
+    c->info.missing += dma.size;
+    ret = map_wanted(c, dma.gpa);
+    if (ret && section->again) {
+        ret = 0;                /* missing until there is room */
+    } else if (ret) {
+        c->info.refused++;
+        cut(c, dma_find(c, dma.gpa), dma.gpa, dma.gpa + dma.size);
+    }
+    pthread_mutex_unlock(&c->lock);
+    return ret;
+}
+
 static void on_discard(struct memory_listener *listener, const struct memory_section *section)
 {
-    struct vfio_container *c = (struct vfio_container *)
-        ((char *)listener - offsetof(struct vfio_container, listener));
+    struct vfio_container *c = listening(listener);
     uint64_t end = section->gpa + section->size;
     guint i;
 
@@ -227,6 +248,30 @@ static void on_discard(struct memory_listener *listener, const struct memory_sec
     while ((i = dma_find(c, section->gpa)) < c->dmas->len && dma_at(c, i)->gpa < end)
         cut(c, i, section->gpa, end);
     pthread_mutex_unlock(&c->lock);
+}
+
+/* Mapped or missing makes no difference here: it is known to be there, at that address. */
+static bool on_check(struct memory_listener *listener, const struct memory_section *section,
+                     bool populated)
+{
+    struct vfio_container *c = listening(listener);
+    uint64_t at = section->gpa, end = section->gpa + section->size;
+    bool held = true, any;
+    guint i;
+
+    pthread_mutex_lock(&c->lock);
+    i = dma_find(c, at);
+    any = i < c->dmas->len && dma_at(c, i)->gpa < end;
+    for (; at < end && held; i++) {
+        const struct dma *dma = i < c->dmas->len ? dma_at(c, i) : NULL;
+
+        held = dma && dma->gpa <= at &&
+               dma->host + (at - dma->gpa) == (char *)section->host + (at - section->gpa);
+        if (held)
+            at = dma->gpa + dma->size;
+    }
+    pthread_mutex_unlock(&c->lock);
+    return populated ? held : !any;
 }
 
 /* --- Attaching --- */
@@ -323,6 +368,7 @@ static void container_init(struct object *obj)
     c->iommu.container = c->iommu.group = -1;
     c->listener.populate = on_populate;
     c->listener.discard = on_discard;
+    c->listener.agrees = on_check;
     c->dmas = g_array_new(FALSE, FALSE, sizeof(struct dma));
     pthread_mutex_init(&c->lock, NULL);
 }

@@ -2,6 +2,7 @@
 /* Commands about guest memory: blocks, backends. */
 #include "command.h"
 
+#include "check.h"
 #include "cost.h"
 #include "vfio_container.h"
 
@@ -15,6 +16,10 @@ static const struct schema_type type_cost = SCHEMA_OBJECT_OF(
     { "shared", &schema_int }, { "private", &schema_int, true },
     { "doubly-held", &schema_int, true }, { "stale", &schema_int, true });
 static const struct schema_type type_costs = SCHEMA_ARRAY_OF(&type_cost);
+static const struct schema_type type_check = SCHEMA_OBJECT_OF(
+    { "kvm-asked", &schema_bool }, { "listeners", &schema_int }, { "runs", &schema_int },
+    { "mismatches", &schema_int }, { "gpa", &schema_int, true }, { "size", &schema_int, true },
+    { "who", &schema_str, true });
 static const struct schema_type type_container = SCHEMA_OBJECT_OF(
     { "id", &schema_str }, { "group", &schema_str, true }, { "mappings", &schema_int },
     { "max-mappings", &schema_int }, { "locked", &schema_int }, { "max-locked", &schema_int },
@@ -109,6 +114,38 @@ static void print_cost(const struct monitor_ctx *ctx, struct json_object *ret, G
                 g_string_append(out, "  private: unknown: this KVM's guest_memfd doesn't tell\n");
         }
     }
+}
+
+/* --- Does everybody agree? --- */
+
+static bool run_check(const struct monitor_ctx *ctx, struct json_object *args,
+                      struct json_object **ret, GError **error)
+{
+    const struct memory_check check = memory_check(ctx->vm->memory);
+
+    *ret = json_object_new_object();
+    json_set_bool(*ret, "kvm-asked", check.kvm_asked);
+    json_set_uint(*ret, "listeners", check.listeners);
+    json_set_uint(*ret, "runs", check.runs);
+    json_set_uint(*ret, "mismatches", check.mismatches);
+    if (!check.mismatches)
+        return true;
+    json_set_uint(*ret, "gpa", check.gpa);
+    json_set_uint(*ret, "size", check.size);
+    json_set_text(*ret, "who", check.who);
+    return true;
+}
+
+static void print_check(const struct monitor_ctx *ctx, struct json_object *ret, GString *out)
+{
+    g_string_append_printf(out, "%" PRId64 " runs of pages, %" PRId64 " listeners%s\n",
+                           json_int(ret, "runs", 0), json_int(ret, "listeners", 0),
+                           json_flag(ret, "kvm-asked") ? "" : ", this KVM doesn't tell");
+    if (json_int(ret, "mismatches", 0))
+        g_string_append_printf(out, "%" PRId64 " differ, first 0x%" PRIx64 "+0x%" PRIx64 ": %s\n",
+                               json_int(ret, "mismatches", 0),
+                               (uint64_t)json_int(ret, "gpa", 0),
+                               (uint64_t)json_int(ret, "size", 0), json_text(ret, "who"));
 }
 
 /* --- Listeners --- */
@@ -213,6 +250,9 @@ const struct command commands_memory[] = {
     { .qmp = "x-query-memory-cost", .hmp = "info memory-cost", .ret = &type_costs,
       .help = "host memory that each backing of each ramblock holds", .run = run_cost,
       .print = print_cost },
+    { .qmp = "x-query-memory-check", .hmp = "info memory-check", .ret = &type_check,
+      .help = "hold the record of private memory against KVM and its listeners",
+      .run = run_check, .print = print_check },
     { .qmp = "x-query-vfio-containers", .hmp = "info vfio-containers", .ret = &type_containers,
       .help = "show mappings for assigned devices", .run = run_containers,
       .print = print_containers },

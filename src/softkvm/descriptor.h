@@ -28,6 +28,8 @@ struct descriptor_class {
     int (*fallocate)(void *object, int mode, uint64_t offset, uint64_t length, bool in_child);
     /* pread(2): bytes, which may be fewer, or -errno. */
     ssize_t (*pread)(void *object, void *buffer, size_t size, uint64_t offset);
+    /* softkvm_private_run(). */
+    int (*private_run)(void *object, uint64_t at, bool *ret_private, uint64_t *ret_end);
     /* The descriptor was closed and the last call on it has returned. */
     void (*release)(void *object);
     const char *name;           /* "system", "vm", "vcpu", "guest_memfd", "stats" */

@@ -202,10 +202,24 @@ int guest_memfd_unpin(struct guest_memfd *gmem, uint64_t offset, uint64_t size)
     return ret;
 }
 
+static int class_private_run(void *object, uint64_t at, bool *ret_private, uint64_t *ret_end)
+{
+    struct guest_memfd *gmem = object;
+
+    if (!gmem->vm->options.gmem_in_place_conversion || at >= gmem->size)
+        return -EINVAL;
+    pthread_mutex_lock(&gmem->vm->lock);
+    *ret_private = attr_map_run(gmem->private_pages, at / GUEST_PAGE_SIZE, ret_end);
+    pthread_mutex_unlock(&gmem->vm->lock);
+    *ret_end *= GUEST_PAGE_SIZE;
+    return 0;
+}
+
 static const struct descriptor_class guest_memfd_class = {
     .ioctl = class_ioctl,
     .mmap = class_mmap,
     .fallocate = class_fallocate,
+    .private_run = class_private_run,
     .release = class_release,
     .name = "guest_memfd",
 };

@@ -247,8 +247,24 @@ static void class_release(void *object)
     vm_put(vm);
 }
 
+static int class_private_run(void *object, uint64_t at, bool *ret_private, uint64_t *ret_end)
+{
+    struct vm *vm = object;
+    uint64_t end;
+
+    if (vm->options.gmem_in_place_conversion || at / GUEST_PAGE_SIZE >= ALL_FRAMES)
+        return -EINVAL;
+    pthread_mutex_lock(&vm->lock);
+    *ret_private = attr_map_run(vm->private_gfns, at / GUEST_PAGE_SIZE, &end);
+    pthread_mutex_unlock(&vm->lock);
+    /* Behind the last frame there is no address. */
+    *ret_end = end == ALL_FRAMES ? UINT64_MAX : end * GUEST_PAGE_SIZE;
+    return 0;
+}
+
 static const struct descriptor_class vm_class = {
     .ioctl = class_ioctl,
+    .private_run = class_private_run,
     .release = class_release,
     .name = "vm",
 };

@@ -235,6 +235,32 @@ ssize_t softkvm_read(int fd, void *buffer, size_t size)
     return ret;
 }
 
+static int call_private_run(struct descriptor *descriptor, uint64_t at, bool *ret_private,
+                            uint64_t *ret_end)
+{
+    const struct descriptor_class *class = descriptor_class(descriptor);
+
+    if (!class->private_run)
+        return -EINVAL;
+    if (descriptor_inherited(descriptor))
+        return -EIO;
+    return class->private_run(descriptor_object(descriptor), at, ret_private, ret_end);
+}
+
+int softkvm_private_run(int fd, uint64_t at, bool *ret_private, uint64_t *ret_end)
+{
+    const struct call call = call_begin();
+    struct descriptor *descriptor = descriptor_get(fd);
+    int ret = -EBADF;
+
+    if (descriptor) {
+        ret = call_private_run(descriptor, at, ret_private, ret_end);
+        descriptor_put(descriptor);
+    }
+    call_end(&call);
+    return ret;
+}
+
 /* The file behind it, of this process; *holder to be put. */
 static int find_gmem(int fd, struct descriptor **holder, struct guest_memfd **ret)
 {

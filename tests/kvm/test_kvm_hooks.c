@@ -253,6 +253,36 @@ static void mapping(void)
     CHECK_EQ(kvm_unmap(map, 8 * PAGE), 0);
 }
 
+/* What KVM holds, which it tells nobody else. */
+static void private_runs(void)
+{
+    bool in_place, is_private;
+    uint64_t end, base, where;
+    uint8_t *map;
+    int vm, gmem, fd;
+
+    need_softkvm();
+    vm = create_vm(1);
+    in_place = check_extension(vm, KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES);
+    gmem = in_place ? in_place_file(vm, 8, &map) : create_gmem(vm, 8 * PAGE, 0);
+    fd = in_place ? gmem : vm;
+    base = in_place ? 0 : AT_4G;
+    CHECK_EQ(softkvm_private_run(-1, 0, &is_private, &end), -EBADF);
+    CHECK_EQ(softkvm_private_run(kvm_fd(), 0, &is_private, &end), -EINVAL);
+    CHECK_EQ(softkvm_private_run(in_place ? vm : gmem, 0, &is_private, &end), -EINVAL);
+    CHECK_EQ(softkvm_private_run(fd, in_place ? 8 * PAGE : UINT64_MAX, &is_private, &end),
+             in_place ? -EINVAL : 0);
+    CHECK_EQ(convert(vm, gmem, 2 * PAGE, 3 * PAGE, PRIVATE, &where), 0);
+    CHECK_EQ(softkvm_private_run(fd, base + PAGE, &is_private, &end), 0);
+    CHECK(!is_private && end == base + 2 * PAGE);
+    CHECK_EQ(softkvm_private_run(fd, base + 3 * PAGE + 5, &is_private, &end), 0);
+    CHECK(is_private && end == base + 5 * PAGE);
+    CHECK_EQ(softkvm_private_run(fd, base + 5 * PAGE, &is_private, &end), 0);
+    CHECK(!is_private && end == (in_place ? 8 * PAGE : UINT64_MAX));
+    if (in_place)
+        CHECK_EQ(kvm_unmap(map, 8 * PAGE), 0);
+}
+
 static const struct test_case cases[] = {
     { "rules", rules },
     { "ioctls, slots", ioctls },
@@ -260,6 +290,7 @@ static const struct test_case cases[] = {
     { "the record of attributes", attributes },
     { "pinned pages", pinned_pages },
     { "pieces of a mapping", mapping },
+    { "what is private", private_runs },
 };
 
 TEST_MAIN(cases)

@@ -5,6 +5,7 @@
  * can serve.  The guest adds up what it sees and reports the sum.
  */
 #include "attributes.h"
+#include "check.h"
 #include "error.h"
 #include "memory_internal.h"
 #include "range.h"
@@ -282,6 +283,47 @@ static void check_busy_page(struct guest *g)
     CHECK(private_pages(g) == before);
 }
 
+/* The record against KVM's own: they agree, until KVM is changed behind its back. */
+static void check_agreement(struct guest *g)
+{
+    const uint64_t gpa = 40 * MIB, offset = gpa, lost = 3 * 4096;
+    struct memory_check check = memory_check(g->mem);
+
+    CHECK(check.kvm_asked && check.runs && !check.mismatches);
+    CHECK(kvm_set_private(g->vm, gpa, g->block->guest_memfd, offset, lost, false, NULL) == 0);
+    check = memory_check(g->mem);
+    CHECK(check.mismatches && check.gpa == gpa && check.size == lost);
+    CHECK(strcmp(check.who, "kvm") == 0);
+    CHECK(kvm_set_private(g->vm, gpa, g->block->guest_memfd, offset, lost, true, NULL) == 0);
+    CHECK(memory_check(g->mem).mismatches == 0);
+}
+
+/* A reset that fails in the middle, wherever that is, leaves what another one can begin with. */
+static void check_failing_resets(struct guest *g)
+{
+    static const char *const calls[] = { "KVM_SET_USER_MEMORY_REGION2", "attributes", "slot" };
+
+    for (size_t c = 0; c < sizeof(calls) / sizeof(calls[0]); c++) {
+        for (unsigned nth = 1;; nth++) {
+            g_autofree char *rule = g_strdup_printf("%s:%u", calls[c], nth);
+            g_autoptr(GError) error = NULL;
+            bool ok;
+
+            CHECK(memory_convert(g->mem, HIGH_GPA, MIB, true, NULL) == 0);
+            CHECK(memory_convert(g->mem, 0, MIB, true, NULL) == 0);
+            CHECK(g->vm->driver->inject("fail", rule) == 0);
+            ok = memory_reset(g->mem, &error);
+            CHECK(softkvm_fail(NULL) == 0);
+            CHECK(memory_check(g->mem).mismatches == 0);
+            if (ok)
+                break;
+            g_clear_error(&error);
+            CHECK(memory_reset(g->mem, &error));
+            CHECK(private_pages(g) == 0);
+        }
+    }
+}
+
 /*
  * The guest's own copy, onto memory that the host can look at: so this part of a
  * launch is tested on every KVM, with private memory or without.
@@ -373,10 +415,14 @@ static void run(const struct kvm_driver *driver, const struct kvm_needs *needs,
             check_conversion(&g, needs->in_place);
         if (ram_block_has_attributes(g.block) && driver->inject)
             check_refusal(&g);
+        if (ram_block_has_attributes(g.block) && driver->private_run)
+            check_agreement(&g);
         if (needs->in_place && driver->inject)
             check_busy_page(&g);
         CHECK(memory_reset(g.mem, &error));
     }
+    if (ram_block_has_attributes(g.block) && driver->inject)
+        check_failing_resets(&g);
     tear_down(&g);
 }
 

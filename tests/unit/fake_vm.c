@@ -2,6 +2,7 @@
 #include "fake_vm.h"
 
 #include "attributes.h"
+#include "check.h"
 #include "cost.h"
 #include "debug.h"
 #include "debug_memory.h"
@@ -277,6 +278,12 @@ GPtrArray *memory_costs(struct memory *mem, GError **error)
     for (size_t i = 0; i < G_N_ELEMENTS(costs); i++)
         g_ptr_array_add(list, &costs[i]);
     return list;
+}
+
+struct memory_check memory_check(struct memory *mem)
+{
+    return (struct memory_check){ .runs = 3, .listeners = 1, .mismatches = 1, .gpa = 0x1000,
+                                  .size = 0x2000, .who = "listener" };
 }
 
 bool vfio_container_get_info(struct object *obj, struct vfio_container_info *ret)

@@ -394,12 +394,31 @@ static void test_listener_refuses(void **state)
 static void test_rollback_fails(void **state)
 {
     /* To private over two blocks: the second part fails, then undoing the first one does. */
-    fake_fail(KVM_SET_MEMORY_ATTRIBUTES, 2, 1, -EIO);
+    fake_fail(KVM_SET_MEMORY_ATTRIBUTES, 2, 4, -EIO);
     assert_int_equal(convert(PAGES - 1, 2, true, NULL), -EIO);
     assert_int_equal(memory_get_counters(mem).failed_rollbacks, 1);
     assert_true(attr_map_get(low->private_pages, PAGES - 1));
     assert_false(attr_map_get(other->private_pages, 0));
     check_all();
+}
+
+/* A call that fails may have done a part; when undoing fails too, what KVM takes next is known. */
+static void test_state_unknown(void **state)
+{
+    fake_fail(KVM_SET_MEMORY_ATTRIBUTES, 1, 4, -ENOMEM);
+    assert_int_equal(convert(3, 4, true, NULL), -ENOMEM);
+    assert_int_equal(memory_get_counters(mem).failed_rollbacks, 1);
+    check_all();
+    assert_int_equal(private_count(), 4);
+    fake_fail(KVM_SET_MEMORY_ATTRIBUTES, 1, 2, -ENOMEM);
+    assert_int_equal(convert(13, 4, true, NULL), -ENOMEM);
+    check_all();
+    assert_int_equal(private_count(), 4);
+    /* It takes nothing at all. */
+    fake_fail(KVM_SET_MEMORY_ATTRIBUTES, 1, 100, -ENOMEM);
+    assert_int_equal(convert(13, 4, true, NULL), -ENOMEM);
+    check_all();
+    assert_int_equal(private_count(), 4);
 }
 
 /* The linker sends malloc() here, GLib's apart: after so many, there is no memory. */
@@ -640,6 +659,7 @@ int main(void)
         TEST_IN_PLACE(test_mixture_converts_only_what_differs),
         TEST(test_listener_refuses),
         TEST(test_rollback_fails),
+        TEST(test_state_unknown),
         TEST(test_no_memory_over_the_hole),
         TEST(test_listener_life),
         TEST(test_history),
