@@ -7,12 +7,12 @@ KERNEL ?=
 INITRD ?=
 # Seconds for each fuzz target of `make fuzz`.
 FUZZ_SECONDS ?= 600
-# Seconds of `make hostile`, of `make conversions`.
+# Seconds of `make hostile`, of `make conversions`, of `make soak`.
 SECONDS ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: all deps demo check boots bench selftests vmms fuzz sanitize asan tsan tsan-linux gcc-werror clang install clean help guest-files
+.PHONY: all deps demo check boots soak hostile conversions bench selftests vmms fuzz sanitize asan tsan tsan-linux gcc-werror clang install clean help guest-files
 
 all: $(BUILD)/build.ninja ## build everything into build/
 	ninja -C $(BUILD)
@@ -56,6 +56,10 @@ hostile: | deps ## every KVM ioctl at random for SECONDS (600); KVM=kernel: on /
 
 conversions: | deps ## memory converted while vCPUs use it, under the thread sanitizer, SECONDS (60) each
 	@tests/kvm/converting.sh $(BUILD) $(or $(SECONDS),60)
+
+soak: all ## everything at once in every spelling, SECONDS (3600) in all; SEED=N repeats one, BUILD= any build
+	@python3 tests/soak/soak.py --binary $(BUILD)/cloister --guests $(BUILD)/guests \
+	    --seconds $(or $(SECONDS),3600) $(if $(SEED),--seed $(SEED))
 
 # The test suite under the sanitizers and with the other compiler: each in a build folder of its own.
 asan: | deps ## tests under the address and undefined-behaviour sanitizers

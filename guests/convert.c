@@ -4,11 +4,18 @@
  * where it knows what every page must hold, and all a part that they have in common.
  * With `in-place` on the command line a converted page keeps its contents; else a page
  * that changes its state is zeroes.
+ *
+ * For a soak: `may-fail`: a conversion may be refused, and then nothing has changed;
+ * `lax`: nor is anything known of contents; `roam`: conversions of large ranges far off,
+ * over the end of RAM too, and PCI slots are let go of when the host asks for them.
  */
 #include "guest.h"
 
 enum { PAGE = 4096, WORDS = PAGE / 8, WINDOW = 0x800000, OWN = 16, COMMON = 16, MAX_CPUS = 8,
-       COM1_LSR = 0x3fd, LSR_DATA = 1 };
+       COM1_LSR = 0x3fd, LSR_DATA = 1, ROAM = 0x1000000, ROAM_PAGES = 0x2000,
+       PCI_DOWN = 0xae04, PCI_EJECT = 0xae08 };
+
+#define DEVICE_MEMORY 0x100000000ULL
 
 struct page {
     bool is_private;
@@ -23,7 +30,7 @@ static struct cpu {
 } cpus[MAX_CPUS];
 
 static unsigned nr_cpus;
-static bool in_place, stop;
+static bool in_place, may_fail, lax, roaming, stop;
 static uint32_t finished;
 
 static uint64_t next(struct cpu *cpu)
@@ -46,6 +53,8 @@ static volatile uint64_t *page_at(unsigned number)
 
 static void fail(struct cpu *cpu, const char *what, unsigned page, uint64_t word)
 {
+    if (lax)
+        return;
     if (!cpu->failure) {
         cpu->failure = what;
         cpu->page = page;
@@ -54,14 +63,16 @@ static void fail(struct cpu *cpu, const char *what, unsigned page, uint64_t word
     __atomic_store_n(&stop, true, __ATOMIC_SEQ_CST);
 }
 
-static void convert(struct cpu *cpu, unsigned first, unsigned count, bool to_private)
+/* False: refused, as it may be. */
+static bool convert(struct cpu *cpu, unsigned first, unsigned count, bool to_private)
 {
     int64_t ret = hypercall(HC_MAP_GPA_RANGE, WINDOW + first * PAGE, count,
                             to_private ? MAP_GPA_PRIVATE : MAP_GPA_SHARED);
 
-    if (ret)
-        fail(cpu, "conversion", first, (uint64_t)ret);
     cpu->conversions++;
+    if (ret && !may_fail)
+        fail(cpu, "conversion", first, (uint64_t)ret);
+    return !ret;
 }
 
 static unsigned own_page(const struct cpu *cpu, unsigned n)
@@ -84,7 +95,8 @@ static void convert_own(struct cpu *cpu)
     unsigned first = below(cpu, OWN), count = 1 + below(cpu, OWN - first);
     bool to_private = below(cpu, 2);
 
-    convert(cpu, own_page(cpu, first), count, to_private);
+    if (!convert(cpu, own_page(cpu, first), count, to_private))
+        return;
     for (unsigned n = first; n < first + count; n++) {
         if (!in_place && cpu->pages[n].is_private != to_private)
             cpu->pages[n].contents = 0;
@@ -134,8 +146,23 @@ static void use_common(struct cpu *cpu)
     }
 }
 
+/* One in two of these is large; the end may be behind all RAM, or in a memory device. */
+static void roam(struct cpu *cpu)
+{
+    unsigned page = below(cpu, ROAM_PAGES);
+    unsigned count = 1 + below(cpu, below(cpu, 2) ? ROAM_PAGES / 2 : 8);
+    uint64_t base = below(cpu, 8) ? ROAM : DEVICE_MEMORY;
+
+    hypercall(HC_MAP_GPA_RANGE, base + (uint64_t)page * PAGE, count,
+              below(cpu, 2) ? MAP_GPA_PRIVATE : MAP_GPA_SHARED);
+    cpu->conversions++;
+    *(volatile uint64_t *)(uintptr_t)(ROAM + page * PAGE) += 1;
+}
+
 static void work(struct cpu *cpu)
 {
+    if (roaming && !below(cpu, 16))
+        roam(cpu);
     switch (below(cpu, 8)) {
     case 0: convert_own(cpu); break;
     case 1: case 2: fill_own(cpu, below(cpu, OWN)); break;
@@ -156,6 +183,9 @@ static void ap(unsigned number)
 static void prepare(void)
 {
     in_place = has_word("in-place");
+    may_fail = has_word("may-fail");
+    lax = has_word("lax");
+    roaming = has_word("roam");
     for (unsigned c = 0; c < nr_cpus; c++) {
         cpus[c].rng = rdtsc() + c;
         for (unsigned n = 0; n < OWN; n++)
@@ -181,6 +211,8 @@ void guest_main(void)
     print("waiting for a key\n");
     while (!__atomic_load_n(&stop, __ATOMIC_SEQ_CST)) {
         work(&cpus[0]);
+        if (roaming)
+            out32(PCI_EJECT, in32(PCI_DOWN));
         if (in8(COM1_LSR) & LSR_DATA)
             __atomic_store_n(&stop, true, __ATOMIC_SEQ_CST);
     }

@@ -49,19 +49,6 @@ static unsigned window, common, notify, bar;
 static uint64_t ring;
 static uint16_t submitted;
 
-static void out32(uint16_t port, uint32_t value)
-{
-    __asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port) : "memory");
-}
-
-static uint32_t in32(uint16_t port)
-{
-    uint32_t value;
-
-    __asm__ volatile("inl %1, %0" : "=a"(value) : "Nd"(port) : "memory");
-    return value;
-}
-
 static uint32_t config_read(unsigned offset)
 {
     out32(CONFIG_ADDRESS, device | offset);
