@@ -236,7 +236,8 @@ static void device_deleted(void *opaque, const char *id, const char *path)
     monitor_event("DEVICE_DELETED", data);
 }
 
-static void memory_device_size_changed(void *opaque, const char *id, const char *path, uint64_t size)
+static void memory_device_size_changed(void *opaque, const char *id, const char *path,
+                                       uint64_t size)
 {
     struct json_object *data = json_object_new_object();
 

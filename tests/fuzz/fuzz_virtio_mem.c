@@ -33,6 +33,7 @@ static struct ram_block *block;
 /* The model. */
 static bool plugged[BLOCKS], shared[PAGES], held[PAGES];
 static uint64_t requested;
+static bool usable;             /* all of it, or nothing */
 
 static void fail_unless(bool ok)
 {
@@ -110,8 +111,6 @@ static void set_blocks(unsigned first, unsigned count, bool on)
 static uint16_t expected(uint16_t type, uint64_t addr, uint16_t blocks)
 {
     uint64_t first = (addr - BASE) / BLOCK;
-    /* All of it is usable unless nothing is requested and nothing plugged. */
-    bool usable = requested || plugged_size();
     unsigned on = 0;
 
     if (type == VIRTIO_MEM_REQ_UNPLUG_ALL)
@@ -145,10 +144,12 @@ static void request(uint16_t type, uint64_t addr, uint16_t blocks)
     fail_unless(GUINT16_FROM_LE(resp.type) == answer);
     if (answer != VIRTIO_MEM_RESP_ACK || type == VIRTIO_MEM_REQ_STATE)
         return;
-    if (type == VIRTIO_MEM_REQ_UNPLUG_ALL)
+    if (type == VIRTIO_MEM_REQ_UNPLUG_ALL) {
         set_blocks(0, BLOCKS, false);
-    else
+        usable = requested;
+    } else {
         set_blocks((addr - BASE) / BLOCK, blocks, type == VIRTIO_MEM_REQ_PLUG);
+    }
 }
 
 static void op_request(struct input *in)
@@ -195,8 +196,10 @@ static void op_resize(struct input *in)
     value = json_object_new_uint64(size);
     fail_unless(device_set_property(&v->pci.dev, "requested-size", value, NULL) == right);
     json_object_put(value);
-    if (right)
+    if (right) {
         requested = size;
+        usable = usable || size;
+    }
 }
 
 static void reset(void)
@@ -207,6 +210,7 @@ static void reset(void)
     bus_unlock(board->bus);
     devices_resume(board->devices);
     set_blocks(0, BLOCKS, false);
+    usable = requested;
     fail_unless(vb_start(board, v, v->features, 1));
 }
 

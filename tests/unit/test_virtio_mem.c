@@ -237,10 +237,11 @@ static void test_hostile_requests(void **state)
     assert_int_equal(request(UNPLUG, BASE + 4 * BLOCK, 3), ACK);
 }
 
-/* What is usable grows with the request at once, and shrinks when nothing is plugged. */
+/* What is usable grows with the request at once, and shrinks when all is unplugged at once. */
 static void test_requested_size(void **state)
 {
-    uint32_t before = vb_load(board, vb_register(v, VIRTIO_PCI_COMMON_CFGGENERATION), 1);
+    uint64_t generation = vb_register(v, VIRTIO_PCI_COMMON_CFGGENERATION);
+    uint64_t before = vb_load(board, generation, 1);
 
     assert_false(set_requested(MB));
     assert_false(set_requested(34 * MB));
@@ -248,13 +249,16 @@ static void test_requested_size(void **state)
     assert_int_equal(CONFIG(requested_size), 16 * MB);
     assert_true(set_requested(4 * MB));
     assert_int_equal(CONFIG(requested_size), 4 * MB);
-    assert_int_not_equal(vb_load(board, vb_register(v, VIRTIO_PCI_COMMON_CFGGENERATION), 1), before);
+    assert_int_not_equal(vb_load(board, generation, 1), before);
     assert_int_equal(request(PLUG, BASE, 3), NACK);
     assert_int_equal(request(PLUG, BASE, 2), ACK);
     assert_true(set_requested(0));
     assert_int_equal(CONFIG(usable_region_size), 32 * MB);
     assert_int_equal(request(PLUG, BASE + 2 * BLOCK, 1), NACK);
     assert_int_equal(request(UNPLUG, BASE, 2), ACK);
+    assert_int_equal(CONFIG(usable_region_size), 32 * MB);
+    assert_int_equal(state_of(BASE, 1), VIRTIO_MEM_STATE_UNPLUGGED);
+    assert_int_equal(request(UNPLUG_ALL, 0, 0), ACK);
     assert_int_equal(CONFIG(usable_region_size), 0);
     assert_int_equal(state_of(BASE, 1), -1);
 }
@@ -381,7 +385,8 @@ static void test_two_devices(void **state)
     assert_true(object_add_option("memory-backend-ram,id=m2,size=32M", NULL));
     assert_false(device_add_option(board->devices, "virtio-mem-pci,memdev=m2,memaddr=0x100200000",
                                    true, NULL));
-    assert_non_null(virtio_board_add(board, "virtio-mem-pci,memdev=m1,block-size=8M,ioeventfd=off"));
+    assert_non_null(virtio_board_add(board,
+                                     "virtio-mem-pci,memdev=m1,block-size=8M,ioeventfd=off"));
     list = devices_list(board->devices);
     second = g_ptr_array_index(list, 1);
     second->type->memory(second, &info);
