@@ -123,7 +123,8 @@ int sev_guest_measure(struct sev_guest *guest)
         uint8_t tag, major, minor, build;
         uint32_t policy;
         uint8_t digest[SEV_DIGEST], nonce[SEV_NONCE];
-    } input = { TAG_MEASURE, SEV_API_MAJOR, SEV_API_MINOR, SEV_BUILD, guest->policy };
+    } input = { .tag = TAG_MEASURE, .major = SEV_API_MAJOR, .minor = SEV_API_MINOR,
+                .build = SEV_BUILD, .policy = guest->policy };
 
     /* It can be asked for again, and is the same. */
     if (guest->state == SEV_LAUNCH_SECRET)

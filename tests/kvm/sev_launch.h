@@ -10,6 +10,9 @@ enum { SEV_LOADED = 0x6000 };   /* bytes from 0 that are given to LAUNCH_UPDATE_
 /* KVM's result; *error: the firmware's code. */
 int sev_command(int vm, uint32_t id, void *data, uint32_t *error);
 
+/* Skips the case where SEV can't be had here. */
+void sev_init2(int vm, struct kvm_sev_init *init);
+
 /*
  * A VM with its vCPU, not yet launched.  The guest is a loop in 64-bit mode: OUT to
  * port 0x10, then RAX from [RDI], or with RCX set to it.  RAM is mapped 1:1 with the

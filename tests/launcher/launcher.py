@@ -163,6 +163,15 @@ def cpuid(model):
 
 
 @case
+def sev_if_asked_for():
+    look = 'test -c /dev/sev && echo there; cat /sys/module/kvm_amd/parameters/sev'
+    assert run('/bin/sh', '-c', look)[0] == 'N\n'
+    assert run('--sev', '/bin/sh', '-c', look)[0] == 'there\nY\n'
+    lines = probe('cpuid', '--sev')[0].splitlines()
+    assert '8000001f.0: 00000002 00000033 000001fd 00000001' in lines, lines
+
+
+@case
 def cpu_models():
     eax, ebx, ecx, edx = range(4)
     intel, amd = 0x756e6547, 0x68747541
