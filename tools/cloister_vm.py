@@ -202,9 +202,10 @@ class Vm:
 
 def protected(backend, size):
     """Arguments of a protected VM: backend is one of BACKENDS, or another kind for what is
-    shared: private-memfd, -file, -shm."""
+    shared: private-memfd, -hugetlb, -file, -shm."""
     objects = {
         "private-memfd": f"memory-backend-memfd,id=mem0,size={size},private=on",
+        "private-hugetlb": f"memory-backend-memfd,id=mem0,size={size},private=on,hugetlb=on",
         "private-file": f"memory-backend-file,id=mem0,size={size},private=on,share=on,"
                         f"mem-path={tempfile.gettempdir()}",
         "private-shm": f"memory-backend-shm,id=mem0,size={size},private=on",
