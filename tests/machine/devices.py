@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""devices.py --binary CLOISTER --files FOLDER CASE...: a stock kernel and its devices.
+"""devices.py --binary CLOISTER --files FOLDER [--accel kvm] CASE...: a kernel and its devices.
 
 FOLDER has vmlinuz and initrd.gz (make guest-files); status 77 where something lacks.
 """
@@ -31,7 +31,7 @@ class Guest(Vm):
 
     def __init__(self, setting, *arguments, memory=("-m", "256M")):
         super().__init__(setting.binary, [
-            "-accel", "soft", *memory, "-kernel", os.path.join(setting.files, "vmlinuz"),
+            "-accel", setting.accel, *memory, "-kernel", os.path.join(setting.files, "vmlinuz"),
             "-initrd", os.path.join(setting.files, "initrd.gz"),
             "-append", f"console=ttyS0 panic=-1 {self.APPEND}", *arguments])
         self.commands = 0
@@ -371,6 +371,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--binary", default="build/cloister")
     parser.add_argument("--files", default="build/guest")
+    parser.add_argument("--accel", default="soft")
     parser.add_argument("cases", nargs="+", choices=CASES)
     arguments = parser.parse_args()
     for name in ("vmlinuz", "initrd.gz", "modules/order"):

@@ -30,6 +30,8 @@ KVMS = {
 GUEST_SECONDS = 180     # a private 6 GiB takes the nested host a while on a busy machine
 LINUX_SECONDS = 240
 KEY = "waiting for a key"
+DEVICE_CASES = ("disk", "hotplug", "memory", "serial")      # of tests/machine/devices.py
+EXIT_SKIP = 77
 
 
 def report(kvm, kind, name, result):
@@ -148,7 +150,23 @@ def collect_linux(arguments, kvm):
     report(kvm, "default VM", "Linux, to its init and off", result)
 
 
-PARTS = {"programs": collect_programs, "guests": collect_guests, "linux": collect_linux}
+def collect_devices(arguments, kvm):
+    """The kernel's own drivers with virtio disks, ports, hot-plug and virtio-mem."""
+    program = os.path.join(HERE, "..", "machine", "devices.py")
+    for case in DEVICE_CASES:
+        command = [sys.executable, program, "--binary", os.path.join(arguments.build, "cloister"),
+                   "--files", os.path.join(arguments.build, "guest"), "--accel", KVMS[kvm][1], case]
+        for _ in range(2):      # as in collect_linux()
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode != 1:
+                break
+            sys.stderr.write(f"{case} on {kvm}: {done.stdout}\n")
+        result = {0: "ok", EXIT_SKIP: "skipped"}.get(done.returncode, done.stdout + done.stderr)
+        report(kvm, "Linux's drivers", case, result)
+
+
+PARTS = {"programs": collect_programs, "guests": collect_guests, "linux": collect_linux,
+         "devices": collect_devices}
 
 
 def main():
