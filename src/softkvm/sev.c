@@ -212,7 +212,7 @@ static int cmd_launch_update_data(struct call *call)
     if (args->len % SEV_BLOCK)
         return firmware(call, SEV_RET_INVALID_LEN);
     vm_pause(call->vm);
-    sev_memory_to_host(sev->memory, args->uaddr, args->len);
+    sev_memory_take(sev->memory, args->uaddr, args->len);
     ret = encrypt_in_place(call, args->uaddr, args->len);
     vm_resume(call->vm);
     return ret;
@@ -272,7 +272,7 @@ static int put_secret(struct call *call, const uint8_t *header, uint8_t *data)
     if (ret)
         return ret;
     vm_pause(call->vm);
-    sev_memory_to_host(sev->memory, addr, args->guest_len);
+    sev_memory_take(sev->memory, addr, args->guest_len);
     for (uint32_t done = 0, piece; !ret && done < args->guest_len; done += piece) {
         uint32_t room = GUEST_PAGE_SIZE - (addr + done) % GUEST_PAGE_SIZE;
 
@@ -375,8 +375,8 @@ static int debug(struct call *call, bool encrypt)
     if (ret)
         return ret;
     vm_pause(call->vm);
-    sev_memory_to_host(sev->memory, args->src_uaddr, args->len);
-    sev_memory_to_host(sev->memory, args->dst_uaddr, args->len);
+    sev_memory_take(sev->memory, args->src_uaddr, args->len);
+    sev_memory_take(sev->memory, args->dst_uaddr, args->len);
     for (uint32_t done = 0, piece; !ret && done < args->len; done += piece) {
         uint64_t src = args->src_uaddr + done, dst = args->dst_uaddr + done;
         uint32_t src_room = GUEST_PAGE_SIZE - src % GUEST_PAGE_SIZE;

@@ -211,6 +211,14 @@ static void to_host(struct sev_memory *memory, struct chunk *chunk, uint64_t hva
     madvise(shadow, GUEST_PAGE_SIZE, MADV_DONTNEED);
 }
 
+/* A missing page is given here: sev_memory_take() says why. */
+static void map_host(struct sev_memory *memory, uint8_t *state, uint64_t hva)
+{
+    if (*state == PAGE_HOST)
+        sev_touch_zero(memory->touch, hva);
+    *state = PAGE_MAPPED;
+}
+
 int sev_memory_enter(struct sev_memory *memory, uint64_t hva, enum sev_view view, uint8_t **host)
 {
     struct chunk *chunk;
@@ -225,7 +233,7 @@ int sev_memory_enter(struct sev_memory *memory, uint64_t hva, enum sev_view view
     else if (*state == PAGE_BUSY || (view == SEV_VIEW_HOST && *state == PAGE_GUEST))
         ret = -EAGAIN;
     else if (view == SEV_VIEW_HOST)
-        *state = PAGE_MAPPED;
+        map_host(memory, state, hva);
     else if (*state != PAGE_GUEST)
         ret = *state == PAGE_MAPPED || __atomic_load_n(&all.copies, __ATOMIC_SEQ_CST)
                   ? -EAGAIN
@@ -300,6 +308,15 @@ void sev_memory_to_host(struct sev_memory *memory, uint64_t addr, uint64_t size)
         to_host(memory, chunk_find(memory, hva), hva);
     }
     pthread_mutex_unlock(&memory->lock);
+}
+
+void sev_memory_take(struct sev_memory *memory, uint64_t addr, uint64_t size)
+{
+    uint64_t hva = addr & ~(uint64_t)(GUEST_PAGE_SIZE - 1);
+
+    sev_memory_to_host(memory, addr, size);
+    for (; hva < addr + size && hva < USER_ADDRESS_END; hva += GUEST_PAGE_SIZE)
+        sev_touch_zero(memory->touch, hva);
 }
 
 void sev_memory_crypt(struct sev_memory *memory, bool encrypt, uint64_t addr, void *data,
@@ -455,6 +472,11 @@ bool sev_copy_begin(uint64_t addr, size_t size)
     for (struct sev_memory *m = all.first; m && free_of_them; m = m->next) {
         pthread_mutex_lock(&m->lock);
         free_of_them = next_guest_page(m, first, addr + size) == addr + size;
+        /* See sev_memory_take(). */
+        for (uint64_t hva = first; free_of_them && hva < addr + size; hva += GUEST_PAGE_SIZE) {
+            if (range_find(m, hva))
+                sev_touch_zero(m->touch, hva);
+        }
         pthread_mutex_unlock(&m->lock);
     }
     pthread_mutex_unlock(&all.lock);

@@ -57,6 +57,13 @@ int sev_memory_switch(struct sev_memory *memory, uint64_t hva, enum sev_view vie
 /* All pages of a range of any addresses to HOST; likewise. */
 void sev_memory_to_host(struct sev_memory *memory, uint64_t addr, uint64_t size);
 
+/*
+ * The same for a short range that this library is going to read and write: pages that
+ * are just missing are given first, as a process without privilege has a userfaultfd
+ * that doesn't give them to the kernel.
+ */
+void sev_memory_take(struct sev_memory *memory, uint64_t addr, uint64_t size);
+
 /* Encrypt or decrypt whole blocks that stand at addr; none crosses a page. */
 void sev_memory_crypt(struct sev_memory *memory, bool encrypt, uint64_t addr, void *data,
                       size_t size);
