@@ -134,19 +134,21 @@ static void handle_event(struct gdb *gdb, enum gdb_event event)
     }
 }
 
-static void front_receive(void *opaque, const void *data, size_t size)
+void gdb_receive(struct gdb *gdb, const uint8_t *data, size_t size)
 {
-    struct gdb *gdb = opaque;
-    const uint8_t *p = data;
-
     while (size && gdb->connected) {
         enum gdb_event event;
-        size_t n = gdb_reader_feed(&gdb->reader, p, size, &event);
+        size_t n = gdb_reader_feed(&gdb->reader, data, size, &event);
 
         handle_event(gdb, event);
-        p += n;
+        data += n;
         size -= n;
     }
+}
+
+static void front_receive(void *opaque, const void *data, size_t size)
+{
+    gdb_receive(opaque, data, size);
 }
 
 static size_t front_can_receive(void *opaque)

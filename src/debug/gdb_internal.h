@@ -75,6 +75,8 @@ struct gdb {
 
 /* --- gdb.c: the connection --- */
 
+/* What a client sends. */
+void gdb_receive(struct gdb *gdb, const uint8_t *data, size_t size);
 void gdb_send(struct gdb *gdb, const char *packet, size_t size);
 static inline void gdb_reply(struct gdb *gdb, const GString *packet)
 {
