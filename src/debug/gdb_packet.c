@@ -212,10 +212,11 @@ GByteArray *gdb_take_hex(struct gdb_text *text)
 
     for (; text->end - text->p >= 2; text->p += 2) {
         int high = g_ascii_xdigit_value(text->p[0]), low = g_ascii_xdigit_value(text->p[1]);
-        uint8_t byte = (uint8_t)(high << 4 | low);
+        uint8_t byte;
 
         if (high < 0 || low < 0)
             break;
+        byte = (uint8_t)(high << 4 | low);
         g_byte_array_append(bytes, &byte, 1);
     }
     if (text->p == text->end)
