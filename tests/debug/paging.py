@@ -89,7 +89,7 @@ def test_modes(options, regime):
     with machine(options, regime, "read" if private else None, image="paging", append="") as vm:
         end = 0
         for mode in MODES:
-            match = vm.wait_for(rf"^mode {mode} cr3 0x(\w+)$", TIMEOUT, end)
+            match = vm.wait_for(rf"^mode {mode} cr3 0x(\w+)\n", TIMEOUT, end)
             wait_for_cr3(vm, int(match.group(1), 16))
             seen = look(vm, private)
             vm.type("\n")

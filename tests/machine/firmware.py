@@ -50,8 +50,11 @@ def kernel(setting):
 
 
 def boot_sector(text):
-    """Prints text on the first serial port, then halts."""
-    code = bytes.fromhex("fc 31c0 8ed8 be207c baf803"       # cld; ds = 0; si = 0x7c20; dx = 0x3f8
+    """Prints text on the first serial port, then halts.
+
+    Without interrupts: SeaBIOS writes what it still has for that port from its timer's.
+    """
+    code = bytes.fromhex("fa fc 31c0 8ed8 be207c baf803"    # cli; cld; ds = 0; si, dx = 0x7c20, 0x3f8
                          "ac 08c0 7403 ee ebf8 fa f4")      # lodsb; al? out; again; cli; hlt
     return code.ljust(0x20, b"\x90") + text + bytes(510 - 0x20 - len(text)) + b"\x55\xaa"
 
