@@ -17,6 +17,7 @@ enum which { SOFT, SOFT_VM2, SOFT_IN_PLACE, KERNEL };
 
 static enum which which;
 static jmp_buf end_of_case;
+static bool late;
 enum { CASE_FAILED = 1, CASE_SKIPPED = 2 };
 static int fds[MAX_FDS];
 static int nr_fds;
@@ -345,14 +346,26 @@ void machine_run_to(const struct machine *m, uint32_t exit_reason)
 /* Its arrival ends KVM_RUN with EINTR, which no case expects after so long. */
 static void on_alarm(int signal)
 {
+    __atomic_store_n(&late, true, __ATOMIC_RELAXED);
     printf("# no end in sight\n");
     alarm(1);
+}
+
+void machine_give_up_if_late(const struct machine *m, pthread_t runner)
+{
+    if (!__atomic_load_n(&late, __ATOMIC_RELAXED))
+        return;
+    __atomic_store_n(&m->run->immediate_exit, 1, __ATOMIC_RELAXED);
+    pthread_kill(runner, SIGALRM);
+    pthread_join(runner, NULL);
+    test_fail(__FILE__, __LINE__, "the guest never did what it should");
 }
 
 static int run_case(const struct test_case *test)
 {
     int end = setjmp(end_of_case);
 
+    __atomic_store_n(&late, false, __ATOMIC_RELAXED);
     alarm(CASE_SECONDS);
     if (!end)
         test->run();

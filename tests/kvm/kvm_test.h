@@ -17,6 +17,7 @@
 #include "kvm_uapi.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -116,5 +117,8 @@ void machine_set_regs(const struct machine *m, const struct kvm_regs *regs);
 int machine_run(const struct machine *m);
 /* Run, and check the exit. */
 void machine_run_to(const struct machine *m, uint32_t exit_reason);
+
+/* For a case that waits for a guest that another thread runs: past its time it fails. */
+void machine_give_up_if_late(const struct machine *m, pthread_t runner);
 
 #endif

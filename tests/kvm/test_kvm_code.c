@@ -162,11 +162,10 @@ static void *run_until_exit(void *opaque)
     return (void *)(intptr_t)machine_run(opaque);
 }
 
-/* What the guest stores at RESULT_AT; the case's time limit is the only one. */
-static void await_result(const struct machine *m, uint8_t value)
+/* What the guest stores at RESULT_AT. */
+static bool has_result(const struct machine *m, uint8_t value)
 {
-    while (__atomic_load_n(m->ram + RESULT_AT, __ATOMIC_ACQUIRE) != value)
-        usleep(100);
+    return __atomic_load_n(m->ram + RESULT_AT, __ATOMIC_ACQUIRE) == value;
 }
 
 static void set_value(const struct machine *m, uint8_t value)
@@ -203,7 +202,10 @@ static void changed_while_it_runs(void)
     CHECK_EQ(pthread_create(&thread, NULL, run_until_exit, &m), 0);
     for (unsigned i = 1; i < 10; i++) {
         set_value(&m, i);
-        await_result(&m, i);
+        while (!has_result(&m, i)) {
+            machine_give_up_if_late(&m, thread);
+            usleep(100);
+        }
     }
     set_value(&m, 0xff);
     end_guest(&m, thread);
@@ -249,7 +251,8 @@ static void changed_before_an_interrupt(void)
     CHECK_EQ(pthread_create(&thread, NULL, run_until_exit, &m), 0);
     for (unsigned i = 1; i < 20; i++) {
         set_value(&m, i);
-        while (__atomic_load_n(m.ram + RESULT_AT, __ATOMIC_ACQUIRE) != i) {
+        while (!has_result(&m, i)) {
+            machine_give_up_if_late(&m, thread);
             pulse_line(&m);
             usleep(1000);
         }

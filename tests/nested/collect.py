@@ -29,6 +29,7 @@ KVMS = {
 }
 GUEST_SECONDS = 180     # a private 6 GiB takes the nested host a while on a busy machine
 LINUX_SECONDS = 240
+PROGRAM_SECONDS = 300
 KEY = "waiting for a key"
 DEVICE_CASES = ("disk", "hotplug", "memory", "serial")      # of tests/machine/devices.py
 EXIT_SKIP = 77
@@ -49,8 +50,13 @@ def collect_programs(arguments, kvm):
         name = os.path.basename(program).removeprefix("test_kvm_")
         if "." in name:
             continue
-        done = subprocess.run([program, KVMS[kvm][0]], capture_output=True, text=True,
-                              timeout=600, check=False)
+        try:
+            done = subprocess.run([program, KVMS[kvm][0]], capture_output=True, text=True,
+                                  timeout=PROGRAM_SECONDS, check=False)
+        except subprocess.TimeoutExpired:
+            report(kvm, "program", f"{name}: the program itself",
+                   f"no end after {PROGRAM_SECONDS} s")
+            continue
         for case, result in tap_cases(done.stdout):
             report(kvm, "program", f"{name}: {case}", result)
         if done.returncode not in (0, 1, 77):
