@@ -78,6 +78,15 @@ static uint64_t now_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+#ifdef __SANITIZE_THREAD__
+/* Descriptors are closed and made while other threads use their numbers: that is the point. */
+const char *__tsan_default_suppressions(void);
+const char *__tsan_default_suppressions(void)
+{
+    return "race:close_any\nrace:class_mmap\n";
+}
+#endif
+
 /* Some are eventfds. */
 static void close_any(int fd)
 {
