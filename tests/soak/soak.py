@@ -31,7 +31,7 @@ SLOWER = int(os.environ.get("TEST_SLOWER", "1"))
 TIMEOUT = 60 * SLOWER
 BAD = re.compile(r"^(.*: FAILED|FAIL|unexpected .*)$", re.MULTILINE)
 # What a process may hold more of at a later reset: caches of threads' stacks and the heap.
-SLACK = {"descriptors": 0, "threads": 0, "mappings": 32, "rss": 24 * MIB * SLOWER}
+SLACK = {"descriptors": 0, "threads": 0, "mappings": 32 * SLOWER, "rss": 24 * MIB * SLOWER}
 
 # name: -accel soft..., backend of protected(), backend of a memory device
 SPELLINGS = {
