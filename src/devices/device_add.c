@@ -20,25 +20,12 @@ struct request {
     bool hotplugged, json;
 };
 
-static bool id_well_formed(const char *id)
-{
-    if (!g_ascii_isalpha(id[0]))
-        return false;
-    for (; *id; id++) {
-        if (!g_ascii_isalnum(*id) && !strchr("-._", *id))
-            return false;
-    }
-    return true;
-}
-
 static bool check_id(struct devices *all, const struct request *request, GError **error)
 {
     if (!request->id)
         return true;
-    if (!id_well_formed(request->id)) {
-        error_set(error, "Parameter 'id' expects an identifier");
+    if (!id_check(request->id, error))
         return false;
-    }
     if (device_find(all, request->id)) {
         error_set(error, request->hotplugged ? "Duplicate device ID '%s'"
                                              : "Duplicate ID '%s' for device", request->id);

@@ -78,15 +78,15 @@ static void object_free(struct object *obj)
     g_free(obj);
 }
 
-static bool id_well_formed(const char *id)
+bool id_check(const char *id, GError **error)
 {
-    if (!g_ascii_isalpha(id[0]))
-        return false;
-    for (; *id; id++) {
-        if (!g_ascii_isalnum(*id) && !strchr("-._", *id))
-            return false;
-    }
-    return true;
+    bool ok = g_ascii_isalpha(id[0]);
+
+    for (; *id && ok; id++)
+        ok = g_ascii_isalnum(*id) || strchr("-._", *id);
+    if (!ok)
+        error_set(error, "Parameter 'id' expects an identifier");
+    return ok;
 }
 
 /* A member as it came: text or JSON. */
@@ -135,10 +135,8 @@ static bool check_id(const char *id, GError **error)
         error_set(error, "Parameter 'id' is missing");
         return false;
     }
-    if (!id_well_formed(id)) {
-        error_set(error, "Parameter 'id' expects an identifier");
+    if (!id_check(id, error))
         return false;
-    }
     if (object_find(id)) {
         error_set(error, "Duplicate ID '%s' for object", id);
         return false;

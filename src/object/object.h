@@ -103,6 +103,8 @@ bool property_set_text(const struct property *table, void *base, const char *nam
                        const char *value, bool *found, GError **error);
 /* A JSON text, whole; a new reference, NULL with the error set. */
 struct json_object *json_parse_text(const char *text, GError **error);
+/* What a user may name a thing: a letter, then letters, digits and "-._". */
+bool id_check(const char *id, GError **error);
 bool size_parse(const char *text, uint64_t *ret);       /* "512M", "1.5G", "0x1000" */
 
 #endif
