@@ -116,7 +116,8 @@ def boot_linux(arguments):
 
 
 def share_pages(arguments):
-    say("2. A guest that shares pages and takes them back")
+    say("2. A guest that shares pages of a window and takes them back (its pages from 0x100000 on "
+        "are always shared: docs/guests.md)")
     guest = os.path.join(arguments.build, "guests", "share.elf")
     command = protected("guest-memfd", "64M") + ["-kernel", guest, "-append", "step"]
     with Vm(arguments.binary, command, echo=sys.stdout, show_errors=True) as vm:
