@@ -4,7 +4,7 @@
  * in.  Leaves: Intel SDM vol. 2A, CPUID; AMD APM vol. 3, appendix E; KVM's own
  * leaves: Linux Documentation/virt/kvm/x86/cpuid.rst.
  */
-#include "vm.h"
+#include "sev_client.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -86,11 +86,28 @@ static void set_leaf_8000001e(struct kvm_cpuid_entry2 *entry, const struct topol
     entry->ecx = entry->edx = 0;
 }
 
-/* KVM's features: bit 16 (KVM_FEATURE_HC_MAP_GPA_RANGE) is the VMM's to set. */
+/*
+ * KVM's features: bits 16 (KVM_FEATURE_HC_MAP_GPA_RANGE) and 17 (KVM_FEATURE_MIGRATION_CONTROL)
+ * are the VMM's to set.  Linux as a SEV guest tells what it shares if it has the second.
+ */
 static void set_leaf_40000001(struct kvm_cpuid_entry2 *entry, const struct topology *top)
 {
     if (top->vm->regime != KVM_ATTRIBUTES_NONE)
         entry->eax |= 1u << 16;
+    if (top->vm->regime == KVM_ATTRIBUTES_ENCRYPTED)
+        entry->eax |= 1u << 17;
+}
+
+/* AMD's memory encryption: what this guest has of it, and with how many bits less of addresses. */
+static void set_leaf_8000001f(struct kvm_cpuid_entry2 *entry, const struct topology *top)
+{
+    const struct kvm_sev *sev = top->vm->sev;
+
+    if (!sev)
+        return;
+    entry->eax = 1u << 1 | (sev->policy & KVM_SEV_POLICY_ES ? 1u << 3 : 0);
+    entry->ebx = sev->c_bit | sev->reduced_bits << 6;
+    entry->ecx = entry->edx = 0;
 }
 
 static const struct leaf {
@@ -105,6 +122,7 @@ static const struct leaf {
     { 0x80000008, set_leaf_80000008 },
     { 0x8000001d, set_leaf_8000001d },
     { 0x8000001e, set_leaf_8000001e },
+    { 0x8000001f, set_leaf_8000001f },
 };
 
 /* KVM says how many there are only by refusing fewer. */
@@ -186,17 +204,31 @@ int kvm_vcpu_set_cpuid(struct kvm_vcpu *vcpu, unsigned vcpus)
     return ret;
 }
 
-unsigned kvm_vm_address_bits(struct kvm_vm *vm)
+int kvm_vm_cpuid(struct kvm_vm *vm, uint32_t function, uint32_t index, struct kvm_cpuid_entry2 *ret)
 {
     struct kvm_cpuid2 *cpuid = NULL;
-    unsigned bits = 0;
+    int result = get_supported(vm, &cpuid);
 
-    if (get_supported(vm, &cpuid) < 0)
-        return 36;
-    for (uint32_t i = 0; i < cpuid->nent; i++) {
-        if (cpuid->entries[i].function == 0x80000008)
-            bits = cpuid->entries[i].eax & 0xff;
+    if (result < 0)
+        return result;
+    result = -ENOENT;
+    for (uint32_t i = 0; i < cpuid->nent && result; i++) {
+        if (cpuid->entries[i].function == function && cpuid->entries[i].index == index) {
+            *ret = cpuid->entries[i];
+            result = 0;
+        }
     }
     free(cpuid);
+    return result;
+}
+
+unsigned kvm_vm_address_bits(struct kvm_vm *vm)
+{
+    struct kvm_cpuid_entry2 leaf = { 0 };
+    unsigned bits = kvm_vm_cpuid(vm, 0x80000008, 0, &leaf) ? 0 : leaf.eax & 0xff;
+
+    /* Addresses end below the C-bit. */
+    if (vm->sev && bits > vm->sev->c_bit)
+        bits = vm->sev->c_bit;
     return bits ? bits : 36;
 }

@@ -24,6 +24,8 @@ struct kvm_driver {
     int (*mmap)(size_t length, int prot, int flags, int fd, off_t offset, void **ret);
     int (*munmap)(void *addr, size_t length);
     int (*close)(int fd);
+    /* SEV's platform device, for KVM_MEMORY_ENCRYPT_OP.  NULL: there is no such thing. */
+    int (*open_sev)(const char *path);
     /*
      * For tests, NULL where there is no such thing: let calls of the KVM fail
      * ("fail") or pages of guest_memfds be busy ("pin") from now on.  -EINVAL.
@@ -42,5 +44,7 @@ extern const struct kvm_driver kvm_driver_kernel;
 extern const struct kvm_driver kvm_driver_soft;
 extern const struct kvm_driver kvm_driver_soft_vm2;
 extern const struct kvm_driver kvm_driver_soft_in_place;
+/* With SEV, for guests of that kind alone: it makes the processor one of AMD's. */
+extern const struct kvm_driver kvm_driver_soft_sev;
 
 #endif

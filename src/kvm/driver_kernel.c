@@ -42,6 +42,13 @@ static int kernel_close(int fd)
     return close(fd) < 0 ? -errno : 0;
 }
 
+static int kernel_open_sev(const char *path)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+
+    return fd < 0 ? -errno : fd;
+}
+
 const struct kvm_driver kvm_driver_kernel = {
     .name = "kvm",
     .description = "the kernel's KVM",
@@ -50,4 +57,5 @@ const struct kvm_driver kvm_driver_kernel = {
     .mmap = kernel_mmap,
     .munmap = kernel_munmap,
     .close = kernel_close,
+    .open_sev = kernel_open_sev,
 };

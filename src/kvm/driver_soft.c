@@ -29,6 +29,19 @@ static int soft_open_in_place(void)
     return softkvm_open(&options);
 }
 
+static int soft_open_with_sev(void)
+{
+    static const struct softkvm_options options = { .sev = true };
+
+    return softkvm_open(&options);
+}
+
+/* The path is the system's: here there is one device, wherever somebody looks for it. */
+static int soft_open_sev(const char *path)
+{
+    return softkvm_open_sev();
+}
+
 static int soft_mmap(size_t length, int prot, int flags, int fd, off_t offset, void **ret)
 {
     return softkvm_mmap(NULL, length, prot, flags, fd, offset, ret);
@@ -50,6 +63,7 @@ static int soft_inject(const char *what, const char *rule)
         .mmap = soft_mmap,                      \
         .munmap = softkvm_munmap,               \
         .close = softkvm_close,                 \
+        .open_sev = soft_open_sev,              \
         .inject = soft_inject,                  \
         .private_run = softkvm_private_run,     \
     }
@@ -59,3 +73,4 @@ const struct kvm_driver kvm_driver_soft_vm2 =
     SOFT_DRIVER(soft_open_vm2, "attributes per VM by version 2");
 const struct kvm_driver kvm_driver_soft_in_place =
     SOFT_DRIVER(soft_open_in_place, "in-place conversion");
+const struct kvm_driver kvm_driver_soft_sev = SOFT_DRIVER(soft_open_with_sev, "SEV");

@@ -4,7 +4,7 @@
  * regime), and the VM ioctls that those above need.  Source: Linux
  * Documentation/virt/kvm/api.rst; for in-place conversion util/kvm_uapi.h's.
  */
-#include "vm.h"
+#include "sev_client.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -56,6 +56,8 @@ static const struct requirement requirements[] = {
     { NEED(guest_memfd_mmap), SCOPE_VM, KVM_CAP_GUEST_MEMFD, 1, "KVM_CAP_GUEST_MEMFD (234)" },
     { NEED(guest_memfd_mmap), SCOPE_VM, KVM_CAP_GUEST_MEMFD_FLAGS, MMAP_FLAGS,
       "KVM_CAP_GUEST_MEMFD_FLAGS (244)" },
+    { NEED(encrypted), SCOPE_VM, KVM_CAP_EXIT_HYPERCALL, 1u << KVM_HC_MAP_GPA_RANGE,
+      "KVM_CAP_EXIT_HYPERCALL (201)" },
 };
 
 static const char *const missing_type[] = {
@@ -125,6 +127,20 @@ static int check_type(const struct kvm_driver *driver, int fd, uint32_t type, co
     return -ENOTSUP;
 }
 
+/* SEV was there before it had a type of its own; *missing of that is worth more to know. */
+static int settle_type(struct kvm_vm *vm, const struct kvm_needs *needs, const char **missing)
+{
+    int ret = 0;
+
+    if (needs->sev_type != KVM_SEV_LEGACY_TYPE)
+        ret = check_type(vm->driver, vm->system_fd, vm->type, missing);
+    if (needs->sev_type == KVM_SEV_LEGACY_TYPE || (ret && needs->sev_type == KVM_SEV_ANY_TYPE)) {
+        vm->type = KVM_X86_DEFAULT_VM;
+        ret = 0;
+    }
+    return ret;
+}
+
 /* In the order in which they are preferred; each is one capability, and one ioctl. */
 static const struct {
     enum kvm_attributes_regime regime;
@@ -135,12 +151,12 @@ static const struct {
     { KVM_ATTRIBUTES_VM, KVM_CAP_MEMORY_ATTRIBUTES },
 };
 
-static void settle_regime(struct kvm_vm *vm)
+static void settle_regime(struct kvm_vm *vm, bool encrypted)
 {
     vm->guest_memfd = check(vm->driver, vm->vm_fd, KVM_CAP_GUEST_MEMFD) &&
                       check(vm->driver, vm->vm_fd, KVM_CAP_USER_MEMORY2);
     vm->guest_memfd_flags = check(vm->driver, vm->vm_fd, KVM_CAP_GUEST_MEMFD_FLAGS);
-    vm->regime = KVM_ATTRIBUTES_NONE;
+    vm->regime = encrypted ? KVM_ATTRIBUTES_ENCRYPTED : KVM_ATTRIBUTES_NONE;
     for (size_t i = 0; i < sizeof(regimes) / sizeof(regimes[0]) && !vm->regime; i++) {
         if (has_cap(vm->driver, vm->vm_fd, regimes[i].cap, PRIVATE_ATTRIBUTE))
             vm->regime = regimes[i].regime;
@@ -175,16 +191,18 @@ static int vm_open(struct kvm_vm *vm, const struct kvm_needs *needs, const char 
     }
     ret = check_requirements(driver, vm->system_fd, SCOPE_SYSTEM, needs, missing);
     if (!ret)
-        ret = check_type(driver, vm->system_fd, vm->type, missing);
+        ret = settle_type(vm, needs, missing);
     if (ret)
         return ret;
     vm->vm_fd = driver->ioctl(vm->system_fd, KVM_CREATE_VM, vm->type);
     if (vm->vm_fd < 0)
         return vm->vm_fd;
-    ret = check_requirements(driver, vm->vm_fd, SCOPE_VM, needs, missing);
+    ret = needs->encrypted ? kvm_sev_open(vm, needs->sev_device, missing) : 0;
+    if (!ret)
+        ret = check_requirements(driver, vm->vm_fd, SCOPE_VM, needs, missing);
     if (ret)
         return ret;
-    settle_regime(vm);
+    settle_regime(vm, needs->encrypted);
     vm->nr_memslots = (int)check(driver, vm->vm_fd, KVM_CAP_NR_MEMSLOTS);
     if (vm->nr_memslots == 0)
         vm->nr_memslots = 32;   /* KVM's number before there was the capability */
@@ -237,6 +255,7 @@ void kvm_vm_free(struct kvm_vm *vm)
 {
     if (!vm)
         return;
+    kvm_sev_close(vm);
     if (vm->vm_fd >= 0)
         vm->driver->close(vm->vm_fd);
     if (vm->system_fd >= 0)
@@ -306,6 +325,8 @@ static int set_private_once(struct kvm_vm *vm, uint64_t gpa, int fd, uint64_t of
         if (ret == -EAGAIN && per_file.error_offset - offset < size)
             *error_offset = per_file.error_offset - offset;
         return ret;
+    case KVM_ATTRIBUTES_ENCRYPTED:
+        return 0;
     case KVM_ATTRIBUTES_NONE:
         break;
     }
@@ -346,7 +367,7 @@ int kvm_private_run(struct kvm_vm *vm, uint64_t gpa, int fd, uint64_t offset, bo
     uint64_t at = per_vm ? gpa : offset, end;
     int ret;
 
-    if (!vm->driver->private_run)
+    if (!vm->driver->private_run || vm->regime == KVM_ATTRIBUTES_ENCRYPTED)
         return -ENOTSUP;
     ret = vm->driver->private_run(per_vm ? vm->vm_fd : fd, at, ret_private, &end);
     if (!ret)

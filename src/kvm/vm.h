@@ -21,6 +21,11 @@ enum kvm_attributes_regime {
     KVM_ATTRIBUTES_VM,          /* KVM_SET_MEMORY_ATTRIBUTES: two backings */
     KVM_ATTRIBUTES_VM2,         /* KVM_SET_MEMORY_ATTRIBUTES2 on the VM: two backings */
     KVM_ATTRIBUTES_GUEST_MEMFD, /* KVM_SET_MEMORY_ATTRIBUTES2 on the file: in place */
+    /*
+     * SEV: each entry of the guest's page tables says it of an access.  KVM isn't asked; what
+     * the guest tells (KVM_HC_MAP_GPA_RANGE) is what there is to record.
+     */
+    KVM_ATTRIBUTES_ENCRYPTED,
 };
 
 static inline bool kvm_attributes_per_vm(enum kvm_attributes_regime regime)
@@ -35,10 +40,13 @@ static inline const char *kvm_attributes_text(enum kvm_attributes_regime regime)
     case KVM_ATTRIBUTES_VM: return "attributes per VM, two backings";
     case KVM_ATTRIBUTES_VM2: return "attributes per VM by version 2, two backings";
     case KVM_ATTRIBUTES_GUEST_MEMFD: return "attributes per guest_memfd, converted in place";
+    case KVM_ATTRIBUTES_ENCRYPTED: return "encrypted, by the guest's page tables";
     case KVM_ATTRIBUTES_NONE: break;
     }
     return "none";
 }
+
+struct kvm_sev;
 
 struct kvm_vm {
     const struct kvm_driver *driver;
@@ -49,6 +57,12 @@ struct kvm_vm {
     bool guest_memfd;           /* KVM_CREATE_GUEST_MEMFD and slots with it */
     int nr_memslots;
     size_t run_size;            /* of a vCPU's mapping */
+    struct kvm_sev *sev;        /* sev_client.h; NULL: no SEV guest */
+};
+
+/* Which VM type a SEV guest has: Linux before 6.10 has none for it, and another command to start. */
+enum kvm_sev_need {
+    KVM_SEV_NONE, KVM_SEV_ANY_TYPE, KVM_SEV_OWN_TYPE, KVM_SEV_LEGACY_TYPE,
 };
 
 /* What a machine needs of a KVM, so that one can be chosen before anything is made. */
@@ -57,6 +71,9 @@ struct kvm_needs {
     bool two_backings;          /* private memory with attributes per VM */
     bool in_place;              /* private memory converted in place */
     bool guest_memfd_mmap;      /* guest_memfd as ordinary memory: MMAP and INIT_SHARED */
+    bool encrypted;             /* SEV, or SEV-ES by vm_type */
+    enum kvm_sev_need sev_type;
+    const char *sev_device;     /* borrowed */
 };
 
 /*
@@ -161,6 +178,9 @@ struct kvm_run *kvm_vcpu_run_page(struct kvm_vcpu *vcpu);
  * the guest converts it.  -errno of KVM, -ENOMEM.
  */
 int kvm_vcpu_set_cpuid(struct kvm_vcpu *vcpu, unsigned vcpus);
+
+/* One leaf of what this KVM supports. 0 or -errno; -ENOENT: there is no such leaf. */
+int kvm_vm_cpuid(struct kvm_vm *vm, uint32_t function, uint32_t index, struct kvm_cpuid_entry2 *ret);
 
 /* Bits of a guest-physical address on this KVM (CPUID 0x80000008); 36 where it doesn't say. */
 unsigned kvm_vm_address_bits(struct kvm_vm *vm);
