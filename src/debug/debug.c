@@ -20,28 +20,26 @@ enum {
 
 struct debug {
     struct debug_machine machine;
+    const struct debug_object_type *kind;       /* which this VM needs; NULL: none */
     struct debug_object *object;        /* NULL: none */
 };
 
 struct debug *debug_new(const struct debug_machine *machine, const char *object_id,
                         GError **error)
 {
+    struct kvm_vm *vm = memory_vm(machine->memory);
     struct debug_object *object = NULL;
     struct debug *dbg;
 
     if (object_id) {
-        object = debug_object_find(object_id, error);
+        object = debug_object_find(object_id, vm, error);
         if (!object)
             return NULL;
-        if (!object->kind->fits(memory_vm(machine->memory))) {
-            error_set(error, "debug=%s: a %s is for %s: leave it out, other memory needs none",
-                      object_id, object->obj.type->name, object->kind->vms);
-            return NULL;
-        }
         object->obj.users++;
     }
     dbg = g_new0(struct debug, 1);
     dbg->machine = *machine;
+    dbg->kind = debug_object_kind(vm);
     dbg->object = object;
     return dbg;
 }
@@ -65,6 +63,22 @@ struct debug_object *debug_get_object(const struct debug *dbg)
     return dbg->object;
 }
 
+bool debug_has_private_memory(const struct debug *dbg)
+{
+    return dbg->kind != NULL;
+}
+
+uint64_t debug_private_bit(const struct debug *dbg)
+{
+    return dbg->kind && dbg->kind->private_bit
+               ? dbg->kind->private_bit(memory_vm(dbg->machine.memory)) : 0;
+}
+
+enum debug_view debug_fetch_view(const struct debug *dbg)
+{
+    return debug_private_bit(dbg) ? DEBUG_PRIVATE : DEBUG_BY_RECORD;
+}
+
 char *debug_notice(const struct debug *dbg)
 {
     struct debug_policy policy = { 0 };
@@ -81,14 +95,25 @@ char *debug_notice(const struct debug *dbg)
 
 /* --- vCPUs --- */
 
+static const char *hidden_registers(const struct debug *dbg)
+{
+    return dbg->kind && dbg->kind->registers
+               ? dbg->kind->registers(memory_vm(dbg->machine.memory)) : NULL;
+}
+
 bool debug_registers(struct debug *dbg, unsigned cpu, struct debug_registers *ret, GError **error)
 {
     struct kvm_vcpu *vcpu = dbg->machine.cpu(dbg->machine.opaque, cpu);
     struct kvm_mp_state mp = { .mp_state = KVM_MP_STATE_RUNNABLE };
+    const char *hidden = hidden_registers(dbg);
     int err;
 
     if (cpu >= dbg->machine.cpu_count(dbg->machine.opaque)) {
         error_set(error, "CPU#%u not available", cpu);
+        return false;
+    }
+    if (hidden) {
+        error_set(error, "CPU %u: its registers can't be read: %s", cpu, hidden);
         return false;
     }
     kvm_vcpu_hold(vcpu);
@@ -142,8 +167,7 @@ static bool may_access_private(struct debug *dbg, uint64_t gpa, bool write, GErr
 
     if (!obj) {
         error_set(error, "0x%" PRIx64 " is private memory, which can't be %s without a debug "
-                  "object: -object %s,id=d0,allow=%s -machine debug=d0", gpa, verb,
-                  sw_protected_debug_type.object.name, write ? "read-write" : "read");
+                  "object: %s", gpa, verb, dbg->kind->offer(memory_vm(dbg->machine.memory), write));
         return false;
     }
     obj->kind->policy(obj, &policy);
@@ -153,7 +177,7 @@ static bool may_access_private(struct debug *dbg, uint64_t gpa, bool write, GErr
                   obj->kind->remedy(obj, write));
         return false;
     }
-    if (!policy.while_running && dbg->machine.running(dbg->machine.opaque)) {
+    if ((write || !policy.while_running) && dbg->machine.running(dbg->machine.opaque)) {
         error_set(error, "0x%" PRIx64 " is private memory, which can't be %s while the guest "
                   "runs: stop", gpa, verb);
         return false;
@@ -161,12 +185,12 @@ static bool may_access_private(struct debug *dbg, uint64_t gpa, bool write, GErr
     return true;
 }
 
-static uint64_t access_private(struct debug *dbg, uint64_t gpa, void *buf, uint64_t size,
-                               bool write, GError **error)
+static uint64_t access_private(struct debug *dbg, enum debug_view view, uint64_t gpa, void *buf,
+                               uint64_t size, bool write, GError **error)
 {
     if (!may_access_private(dbg, gpa, write, error))
         return 0;
-    if (dbg->object->kind->copy(dbg->object, dbg, gpa, buf, size, write, error))
+    if (dbg->object->kind->copy(dbg->object, dbg, view, gpa, buf, size, write, error))
         return size;
     g_prefix_error(error, "private memory at 0x%" PRIx64 ": ", gpa);
     return 0;
@@ -202,24 +226,35 @@ static uint64_t access_mmio(struct debug *dbg, uint64_t gpa, void *buf, uint64_t
     return size;
 }
 
-/* Bytes done, at least one; 0 with the error set. */
-static uint64_t access_piece(struct debug *dbg, uint64_t gpa, void *buf, uint64_t size, bool write,
-                             GError **error)
+/* What this access takes it for. */
+static enum memory_state seen_as(enum debug_view view, enum memory_state state)
 {
+    if (view == DEBUG_BY_RECORD || (state != MEMORY_SHARED && state != MEMORY_PRIVATE))
+        return state;
+    return view == DEBUG_PRIVATE ? MEMORY_PRIVATE : MEMORY_SHARED;
+}
+
+/* Bytes done, at least one; 0 with the error set. */
+static uint64_t access_piece(struct debug *dbg, enum debug_view view, uint64_t gpa, void *buf,
+                             uint64_t size, bool write, GError **error)
+{
+    struct memory *mem = dbg->machine.memory;
+
     for (unsigned i = 0; i < STATE_TRIES; i++) {
-        struct memory_piece piece = memory_look(dbg->machine.memory, gpa, MIN(size, PIECE_MAX));
+        struct memory_piece piece = memory_look(mem, gpa, MIN(size, PIECE_MAX));
         uint64_t done;
 
-        switch (piece.state) {
+        switch (seen_as(view, piece.state)) {
         case MEMORY_NOTHING:
             return access_mmio(dbg, gpa, buf, piece.size, write, error);
         case MEMORY_PRIVATE:
-            return access_private(dbg, gpa, buf, piece.size, write, error);
+            return access_private(dbg, view, gpa, buf, piece.size, write, error);
         case MEMORY_ABSENT:
             error_set(error, "0x%" PRIx64 " isn't plugged in", gpa);
             return 0;
         case MEMORY_SHARED:
-            done = memory_copy_shared(dbg->machine.memory, gpa, buf, piece.size, write);
+            done = view == DEBUG_SHARED ? memory_copy_host(mem, gpa, buf, piece.size, write)
+                                        : memory_copy_shared(mem, gpa, buf, piece.size, write);
             if (done)
                 return done;
         }
@@ -228,13 +263,13 @@ static uint64_t access_piece(struct debug *dbg, uint64_t gpa, void *buf, uint64_
     return 0;
 }
 
-static uint64_t access_physical(struct debug *dbg, uint64_t gpa, void *buf, uint64_t size,
-                                bool write, GError **error)
+static uint64_t access_physical(struct debug *dbg, enum debug_view view, uint64_t gpa, void *buf,
+                                uint64_t size, bool write, GError **error)
 {
     uint64_t done = 0, n = 1;
 
     while (done < size && n) {
-        n = access_piece(dbg, gpa + done, (char *)buf + done, size - done, write, error);
+        n = access_piece(dbg, view, gpa + done, (char *)buf + done, size - done, write, error);
         done += n;
     }
     return done;
@@ -244,7 +279,7 @@ static uint64_t access_physical(struct debug *dbg, uint64_t gpa, void *buf, uint
 
 /* Leaves that follow one another in physical memory too are accessed together. */
 static uint64_t contiguous(struct debug *dbg, struct page_walk *walk, uint64_t gva, uint64_t size,
-                           uint64_t *ret_gpa, GError **error)
+                           uint64_t *ret_gpa, enum debug_view *ret_view, GError **error)
 {
     struct page_leaf leaf;
     uint64_t have;
@@ -252,10 +287,11 @@ static uint64_t contiguous(struct debug *dbg, struct page_walk *walk, uint64_t g
     if (!debug_translate(walk, gva, &leaf, error))
         return 0;
     *ret_gpa = leaf.gpa + (gva - leaf.gva);
+    *ret_view = leaf.view;
     have = leaf.size - (gva - leaf.gva);
     size = MIN(size, PIECE_MAX);
     while (have < size && gva + have && debug_translate(walk, gva + have, &leaf, NULL) &&
-           leaf.gpa == *ret_gpa + have)
+           leaf.gpa == *ret_gpa + have && leaf.view == *ret_view)
         have += leaf.size;
     return MIN(have, size);
 }
@@ -263,11 +299,12 @@ static uint64_t contiguous(struct debug *dbg, struct page_walk *walk, uint64_t g
 static uint64_t access_virtual(struct debug *dbg, struct page_walk *walk, uint64_t gva, void *buf,
                                uint64_t size, bool write, GError **error)
 {
+    enum debug_view view = DEBUG_BY_RECORD;
     uint64_t done = 0, gpa = 0;
 
     while (done < size) {
-        uint64_t n = contiguous(dbg, walk, gva + done, size - done, &gpa, error);
-        uint64_t did = access_physical(dbg, gpa, (char *)buf + done, n, write, error);
+        uint64_t n = contiguous(dbg, walk, gva + done, size - done, &gpa, &view, error);
+        uint64_t did = access_physical(dbg, view, gpa, (char *)buf + done, n, write, error);
 
         done += did;
         if (!n || did < n) {
@@ -279,31 +316,45 @@ static uint64_t access_virtual(struct debug *dbg, struct page_walk *walk, uint64
     return done;
 }
 
-static uint64_t access_memory(struct debug *dbg, struct page_walk *walk, uint64_t addr, void *buf,
-                              uint64_t size, bool write, GError **error)
+/* view: of a physical address. */
+static uint64_t access_memory(struct debug *dbg, struct page_walk *walk, enum debug_view view,
+                              uint64_t addr, void *buf, uint64_t size, bool write, GError **error)
 {
     uint64_t left = UINT64_MAX - addr, done;
 
     if (size && size - 1 > left) {
-        done = access_memory(dbg, walk, addr, buf, left + 1, write, error);
+        done = access_memory(dbg, walk, view, addr, buf, left + 1, write, error);
         if (done == left + 1)
             error_set(error, "the address space ends at 0x%" PRIx64, UINT64_MAX);
         return done;
     }
     return walk ? access_virtual(dbg, walk, addr, buf, size, write, error)
-                : access_physical(dbg, addr, buf, size, write, error);
+                : access_physical(dbg, view, addr, buf, size, write, error);
 }
 
 uint64_t debug_read(struct debug *dbg, struct page_walk *walk, uint64_t addr, void *buf,
                     uint64_t size, GError **error)
 {
-    return access_memory(dbg, walk, addr, buf, size, false, error);
+    return access_memory(dbg, walk, DEBUG_BY_RECORD, addr, buf, size, false, error);
+}
+
+uint64_t debug_read_as(struct debug *dbg, enum debug_view view, uint64_t gpa, void *buf,
+                       uint64_t size, GError **error)
+{
+    return access_memory(dbg, NULL, view, gpa, buf, size, false, error);
+}
+
+uint64_t debug_write_as(struct debug *dbg, enum debug_view view, uint64_t gpa, const void *buf,
+                        uint64_t size, GError **error)
+{
+    return access_memory(dbg, NULL, view, gpa, (void *)buf, size, true, error);
 }
 
 uint64_t debug_write(struct debug *dbg, struct page_walk *walk, uint64_t addr, const void *buf,
                      uint64_t size, GError **error)
 {
-    uint64_t done = access_memory(dbg, walk, addr, (void *)buf, size, true, error);
+    uint64_t done = access_memory(dbg, walk, DEBUG_BY_RECORD, addr, (void *)buf, size, true,
+                                  error);
 
     if (walk)
         page_walk_forget(walk);

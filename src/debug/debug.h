@@ -70,6 +70,20 @@ uint32_t debug_segment_flags(const struct kvm_segment *seg);
 struct page_walk;
 
 /*
+ * Whether RAM is private.  A record of what the guest asked for says it; but a page of
+ * an encrypted VM has no state of its own: each access is encrypted or not, by the bit
+ * of the page-table entry that leads there, and always for instructions, page tables
+ * and without paging.
+ */
+enum debug_view { DEBUG_BY_RECORD, DEBUG_PRIVATE, DEBUG_SHARED };
+/* How instructions and page tables are seen. */
+enum debug_view debug_fetch_view(const struct debug *dbg);
+/* The bit of page-table entries that says "private", or 0. */
+uint64_t debug_private_bit(const struct debug *dbg);
+/* Does this VM have memory that the host can't just look at? */
+bool debug_has_private_memory(const struct debug *dbg);
+
+/*
  * debug_read, debug_write - bytes from addr on that were copied: all of size, or
  * fewer with the error set, which is about addr + what is returned.
  * walk: addr is virtual; NULL: it is physical.  An address space's end isn't passed.
@@ -78,6 +92,12 @@ uint64_t debug_read(struct debug *dbg, struct page_walk *walk, uint64_t addr, vo
                     uint64_t size, GError **error);
 uint64_t debug_write(struct debug *dbg, struct page_walk *walk, uint64_t addr, const void *buf,
                      uint64_t size, GError **error);
+
+/* The same by physical address; view is about RAM. */
+uint64_t debug_read_as(struct debug *dbg, enum debug_view view, uint64_t gpa, void *buf,
+                       uint64_t size, GError **error);
+uint64_t debug_write_as(struct debug *dbg, enum debug_view view, uint64_t gpa, const void *buf,
+                        uint64_t size, GError **error);
 
 /*
  * Bytes from gpa on, at most size, of which RAM or a device could be accessed now

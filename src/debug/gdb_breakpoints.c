@@ -38,12 +38,14 @@ static int find_soft(const struct gdb *gdb, uint64_t addr)
 
 static bool read_byte(struct gdb *gdb, uint64_t gpa, uint8_t *byte, GError **error)
 {
-    return debug_read(gdb->host.debug, NULL, gpa, byte, 1, error) == 1;
+    return debug_read_as(gdb->host.debug, debug_fetch_view(gdb->host.debug), gpa, byte, 1,
+                         error) == 1;
 }
 
 static bool write_byte(struct gdb *gdb, uint64_t gpa, uint8_t byte, GError **error)
 {
-    return debug_write(gdb->host.debug, NULL, gpa, &byte, 1, error) == 1;
+    return debug_write_as(gdb->host.debug, debug_fetch_view(gdb->host.debug), gpa, &byte, 1,
+                          error) == 1;
 }
 
 static bool translate(struct gdb *gdb, uint64_t addr, uint64_t *gpa, GError **error)

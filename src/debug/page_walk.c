@@ -2,7 +2,6 @@
 #include "page_walk.h"
 
 #include "debug_memory.h"
-#include "debug_object.h"
 #include "error.h"
 #include "range.h"
 
@@ -52,6 +51,7 @@ struct page_walk {
     enum paging_mode mode;
     const struct paging *paging;
     uint64_t root, mask;        /* mask: what of an entry counts */
+    uint64_t private_bit;       /* 0: there is none */
     bool pse;
     struct table tables[MAX_LEVELS];
 };
@@ -75,7 +75,6 @@ static enum paging_mode mode_of(const struct kvm_sregs *s)
 struct page_walk *page_walk_new_sregs(struct debug *dbg, const struct kvm_sregs *sregs)
 {
     struct page_walk *walk = g_new0(struct page_walk, 1);
-    struct debug_object *obj = debug_get_object(dbg);
 
     walk->dbg = dbg;
     walk->mode = mode_of(sregs);
@@ -84,9 +83,9 @@ struct page_walk *page_walk_new_sregs(struct debug *dbg, const struct kvm_sregs 
     walk->mask = walk->mode == PAGING_32BIT ? UINT32_MAX : KNOWN_BITS;
     if (!(sregs->efer & EFER_NXE))
         walk->mask &= ~PTE_NO_EXECUTE;
-    if (obj && obj->kind->entry_mask)
-        walk->mask &= ~obj->kind->entry_mask(obj);
-    walk->root = sregs->cr3 & walk->mask & (walk->mode == PAGING_PAE ? 0xffffffe0 : ADDRESS_BITS);
+    walk->private_bit = debug_private_bit(dbg);
+    walk->root = sregs->cr3 & walk->mask & ~walk->private_bit &
+                 (walk->mode == PAGING_PAE ? 0xffffffe0 : ADDRESS_BITS);
     return walk;
 }
 
@@ -136,7 +135,8 @@ static bool read_table(struct page_walk *walk, unsigned level, uint64_t gpa, GEr
     if (memory_look(mem, gpa, size).state == MEMORY_NOTHING)
         error_set(error, "No memory is mapped at address 0x%" PRIx64, gpa);
     else
-        table->valid = debug_read(walk->dbg, NULL, gpa, table->bytes, size, error) == size;
+        table->valid = debug_read_as(walk->dbg, debug_fetch_view(walk->dbg), gpa, table->bytes,
+                                     size, error) == size;
     if (!table->valid)
         g_prefix_error(error, "page table at 0x%" PRIx64 ": ", gpa);
     return table->valid;
@@ -175,6 +175,14 @@ static bool is_leaf(const struct page_walk *walk, unsigned level, uint64_t entry
            (walk->paging->level[level].large && walk->pse && entry & PTE_LARGE);
 }
 
+/* Entries of 32 bits have no room for the bit: all is private then (APM vol. 2, 15.34.5). */
+static enum debug_view view_of(const struct page_walk *walk, uint64_t entry)
+{
+    if (!walk->private_bit)
+        return DEBUG_BY_RECORD;
+    return walk->mode == PAGING_32BIT || entry & walk->private_bit ? DEBUG_PRIVATE : DEBUG_SHARED;
+}
+
 static void fill_leaf(const struct page_walk *walk, unsigned level, uint64_t gva, uint64_t entry,
                       struct page_leaf *leaf)
 {
@@ -182,9 +190,10 @@ static void fill_leaf(const struct page_walk *walk, unsigned level, uint64_t gva
 
     leaf->size = size;
     leaf->gva = sign_extend(walk, gva & ~(size - 1));
-    leaf->entry = entry;
+    leaf->entry = entry & ~walk->private_bit;
+    leaf->view = view_of(walk, entry);
     leaf->large = level + 1 < walk->paging->levels;
-    leaf->gpa = entry & ADDRESS_BITS & ~(size - 1);
+    leaf->gpa = leaf->entry & ADDRESS_BITS & ~(size - 1);
     if (leaf->large && walk->mode == PAGING_32BIT)      /* PSE-36 */
         leaf->gpa = (entry & 0xffc00000) | (entry & 0x1fe000) << 19;
 }
@@ -200,6 +209,7 @@ bool debug_translate(struct page_walk *walk, uint64_t gva, struct page_leaf *ret
     if (walk->mode == PAGING_OFF) {
         ret->gva = ret->gpa = gva & ~(uint64_t)(GUEST_PAGE_SIZE - 1);
         ret->size = GUEST_PAGE_SIZE;
+        ret->view = debug_fetch_view(walk->dbg);
         return true;
     }
     for (unsigned i = 0; i < paging->levels; i++) {
@@ -220,7 +230,7 @@ bool debug_translate(struct page_walk *walk, uint64_t gva, struct page_leaf *ret
             fill_leaf(walk, i, gva, entry, ret);
             return true;
         }
-        table = entry & ADDRESS_BITS;
+        table = entry & ADDRESS_BITS & ~walk->private_bit;
     }
     error_set(error, "virtual address 0x%" PRIx64 " isn't mapped", gva);
     if (error)
@@ -261,7 +271,7 @@ static bool each_entry(struct each *each, unsigned level, uint64_t entry, uint64
 
     narrow_rights(&walk->paging->level[level], entry, &leaf);
     if (!is_leaf(walk, level, entry))
-        return each_table(each, level + 1, entry & ADDRESS_BITS, gva, leaf);
+        return each_table(each, level + 1, entry & ADDRESS_BITS & ~walk->private_bit, gva, leaf);
     fill_leaf(walk, level, gva, entry, &leaf);
     each->next = leaf.gva;
     return each->fn(each->opaque, &leaf, NULL);

@@ -28,6 +28,7 @@ struct page_leaf {
     uint64_t gva, gpa;          /* of its first byte; gva is sign-extended where that is the rule */
     uint64_t size;
     uint64_t entry;             /* as it is in memory, without what isn't address or right */
+    enum debug_view view;       /* how the processor sees the memory through it */
     bool large;
     bool user, writable, no_execute;    /* all levels together */
 };

@@ -34,6 +34,12 @@ static bool fits(const struct kvm_vm *vm)
     return vm->type == KVM_X86_SW_PROTECTED_VM;
 }
 
+static const char *offer(const struct kvm_vm *vm, bool write)
+{
+    return write ? "-object sw-protected-vm-debug,id=d0,allow=read-write -machine debug=d0"
+                 : "-object sw-protected-vm-debug,id=d0,allow=read -machine debug=d0";
+}
+
 static void policy(struct debug_object *obj, struct debug_policy *ret)
 {
     int allow = ((struct sw_protected_debug *)obj)->allow;
@@ -49,8 +55,8 @@ static const char *remedy(struct debug_object *obj, bool write)
     return write ? "start it with allow=read-write" : "start it with allow=read";
 }
 
-static bool copy_private(struct debug_object *obj, struct debug *dbg, uint64_t gpa, void *buf,
-                         uint64_t size, bool write, GError **error)
+static bool copy_private(struct debug_object *obj, struct debug *dbg, enum debug_view view,
+                         uint64_t gpa, void *buf, uint64_t size, bool write, GError **error)
 {
     const struct debug_machine *machine = debug_machine(dbg);
     const char *what;
@@ -69,6 +75,6 @@ const struct debug_object_type sw_protected_debug_type = {
         .size = sizeof(struct sw_protected_debug),
         .properties = (const struct property *const[]){ properties, NULL },
     },
-    .vms = "kvm-type=sw-protected-vm", .fits = fits, .policy = policy, .remedy = remedy,
-    .copy = copy_private,
+    .vms = "kvm-type=sw-protected-vm", .fits = fits, .offer = offer, .policy = policy,
+    .remedy = remedy, .copy = copy_private,
 };

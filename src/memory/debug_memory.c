@@ -61,7 +61,13 @@ static void copy(char *host, void *buf, uint64_t size, bool write)
     memory_copy_words(write ? host : buf, write ? buf : host, size);
 }
 
-uint64_t memory_copy_shared(struct memory *mem, uint64_t gpa, void *buf, uint64_t size, bool write)
+static bool is_ram(enum memory_state state)
+{
+    return state == MEMORY_SHARED || state == MEMORY_PRIVATE;
+}
+
+static uint64_t copy_through_host(struct memory *mem, uint64_t gpa, void *buf, uint64_t size,
+                                  bool write, bool any)
 {
     uint64_t done = 0;
 
@@ -70,7 +76,7 @@ uint64_t memory_copy_shared(struct memory *mem, uint64_t gpa, void *buf, uint64_
     while (done < size) {
         struct memory_piece piece = look_locked(mem, gpa + done, size - done);
 
-        if (piece.state != MEMORY_SHARED)
+        if (any ? !is_ram(piece.state) : piece.state != MEMORY_SHARED)
             break;
         if (write && !mem->launched &&
             !ram_block_mark_loaded_locked(piece.block, piece.offset, piece.size))
@@ -80,6 +86,31 @@ uint64_t memory_copy_shared(struct memory *mem, uint64_t gpa, void *buf, uint64_
     }
     pthread_mutex_unlock(&mem->lock);
     return done;
+}
+
+uint64_t memory_copy_shared(struct memory *mem, uint64_t gpa, void *buf, uint64_t size, bool write)
+{
+    return copy_through_host(mem, gpa, buf, size, write, false);
+}
+
+uint64_t memory_copy_host(struct memory *mem, uint64_t gpa, void *buf, uint64_t size, bool write)
+{
+    return copy_through_host(mem, gpa, buf, size, write, true);
+}
+
+int memory_with_host(struct memory *mem, uint64_t gpa, uint64_t size, bool private_only,
+                     memory_host_fn fn, void *opaque)
+{
+    struct memory_piece piece;
+    int ret = -EFAULT;
+
+    pthread_mutex_lock(&mem->lock);
+    piece = look_locked(mem, gpa, size);
+    if (is_ram(piece.state) && (!private_only || piece.state == MEMORY_PRIVATE) &&
+        piece.size == size)
+        ret = fn(opaque, (char *)piece.block->host + piece.offset, size);
+    pthread_mutex_unlock(&mem->lock);
+    return ret;
 }
 
 static int copy_in_place(struct memory *mem, const struct memory_piece *piece, uint64_t gpa,

@@ -34,6 +34,21 @@ struct memory_piece memory_look(struct memory *mem, uint64_t gpa, uint64_t size)
 uint64_t memory_copy_shared(struct memory *mem, uint64_t gpa, void *buf, uint64_t size, bool write);
 
 /*
+ * The same whatever is private by the record: of an encrypted VM this is what the host
+ * sees, and the guest by an entry that doesn't encrypt.
+ */
+uint64_t memory_copy_host(struct memory *mem, uint64_t gpa, void *buf, uint64_t size, bool write);
+
+/*
+ * memory_with_host - fn with the host's address of [gpa, gpa + size), which is RAM of one
+ * block, and stays as it is meanwhile (private by the record, if private_only).
+ * -EFAULT: it isn't; else fn's answer.
+ */
+typedef int (*memory_host_fn)(void *opaque, void *host, uint64_t size);
+int memory_with_host(struct memory *mem, uint64_t gpa, uint64_t size, bool private_only,
+                     memory_host_fn fn, void *opaque);
+
+/*
  * Copy private memory of one block, all of [gpa, gpa + size) or nothing.
  *
  * In place: its pages are made shared for the copy and private again.  With two

@@ -28,7 +28,7 @@ static bool run_debug(const struct monitor_ctx *ctx, struct json_object *args,
     struct debug_policy policy = { 0 };
 
     *ret = json_object_new_object();
-    json_set_bool(*ret, "private-memory", ctx->vm->kvm->regime != KVM_ATTRIBUTES_NONE);
+    json_set_bool(*ret, "private-memory", debug_has_private_memory(ctx->vm->debug));
     if (obj) {
         obj->kind->policy(obj, &policy);
         json_set_text(*ret, "object", obj->obj.id);

@@ -9,6 +9,7 @@
 #include "chardev.h"
 #include "debug_memory.h"
 #include "gdb_internal.h"
+#include "sev_client.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -85,10 +86,39 @@ uint64_t memory_copy_shared(struct memory *mem, uint64_t gpa, void *buf, uint64_
     return size;
 }
 
+uint64_t memory_copy_host(struct memory *mem, uint64_t gpa, void *buf, uint64_t size, bool write)
+{
+    return memory_copy_shared(mem, gpa, buf, size, write);
+}
+
+int memory_with_host(struct memory *mem, uint64_t gpa, uint64_t size, bool private_only,
+                     memory_host_fn fn, void *opaque)
+{
+    return -EIO;
+}
+
 int memory_copy_private(struct memory *mem, struct kvm_vcpu *vcpu0, uint64_t gpa, void *buf,
                         uint64_t size, bool write, const char **ret_what)
 {
     return -EIO;
+}
+
+/* The firmware of SEV. */
+int kvm_sev_debug_decrypt(struct kvm_vm *v, const void *guest, void *to, uint32_t size,
+                          uint32_t *fw)
+{
+    return -ENOTTY;
+}
+
+int kvm_sev_debug_encrypt(struct kvm_vm *v, void *guest, const void *from, uint32_t size,
+                          uint32_t *fw)
+{
+    return -ENOTTY;
+}
+
+const char *kvm_sev_error_text(uint32_t fw)
+{
+    return "a fake";
 }
 
 /* --- In place of the machine --- */

@@ -8,6 +8,7 @@
 #include "debug_memory.h"
 #include "device.h"
 #include "history.h"
+#include "sev_client.h"
 #include "vfio_container.h"
 
 #include <errno.h>
@@ -331,11 +332,40 @@ uint64_t memory_copy_shared(struct memory *mem, uint64_t gpa, void *buf, uint64_
     return size;
 }
 
+uint64_t memory_copy_host(struct memory *mem, uint64_t gpa, void *buf, uint64_t size, bool write)
+{
+    return 0;
+}
+
+int memory_with_host(struct memory *mem, uint64_t gpa, uint64_t size, bool private_only,
+                     memory_host_fn fn, void *opaque)
+{
+    return -EIO;
+}
+
 int memory_copy_private(struct memory *mem, struct kvm_vcpu *vcpu0, uint64_t gpa, void *buf,
                         uint64_t size, bool write, const char **ret_what)
 {
     *ret_what = "a fake";
     return -EIO;
+}
+
+/* The firmware of SEV. */
+int kvm_sev_debug_decrypt(struct kvm_vm *v, const void *guest, void *to, uint32_t size,
+                          uint32_t *fw)
+{
+    return -ENOTTY;
+}
+
+int kvm_sev_debug_encrypt(struct kvm_vm *v, void *guest, const void *from, uint32_t size,
+                          uint32_t *fw)
+{
+    return -ENOTTY;
+}
+
+const char *kvm_sev_error_text(uint32_t fw)
+{
+    return "a fake";
 }
 
 /* An object type, so that object-add has something to make. */
@@ -354,7 +384,9 @@ static const struct object_type fake_type = {
 };
 
 static const struct kvm_driver driver = { .name = "soft", .description = "a fake" };
-static struct kvm_vm kvm = { .driver = &driver, .regime = KVM_ATTRIBUTES_GUEST_MEMFD };
+static struct kvm_vm kvm = {
+    .driver = &driver, .type = KVM_X86_SW_PROTECTED_VM, .regime = KVM_ATTRIBUTES_GUEST_MEMFD,
+};
 
 /* --- Devices: a bus with a bridge, and nothing that a user added --- */
 

@@ -19,7 +19,7 @@
 
 enum { RAM_SIZE = 0x20000, PRIVATE_PAGE = 0x1f000 };
 static uint8_t ram[RAM_SIZE];
-static struct kvm_vm vm;
+static struct kvm_vm vm = { .type = KVM_X86_SW_PROTECTED_VM };
 
 struct kvm_vm *memory_vm(struct memory *mem)
 {
@@ -39,6 +39,17 @@ uint64_t memory_copy_shared(struct memory *mem, uint64_t gpa, void *buf, uint64_
 {
     memcpy(write ? ram + gpa : buf, write ? buf : ram + gpa, size);
     return size;
+}
+
+uint64_t memory_copy_host(struct memory *mem, uint64_t gpa, void *buf, uint64_t size, bool write)
+{
+    return 0;
+}
+
+int memory_with_host(struct memory *mem, uint64_t gpa, uint64_t size, bool private_only,
+                     memory_host_fn fn, void *opaque)
+{
+    return -EIO;
 }
 
 int memory_copy_private(struct memory *mem, struct kvm_vcpu *vcpu0, uint64_t gpa, void *buf,
