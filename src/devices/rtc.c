@@ -59,7 +59,7 @@ static int decode(const struct rtc *rtc, uint8_t value)
     return rtc->cmos[REG_B] & B_BINARY ? value : (value >> 4) * 10 + (value & 15);
 }
 
-static uint8_t encode(const struct rtc *rtc, int value)
+static uint8_t encode(const struct rtc *rtc, unsigned value)
 {
     return rtc->cmos[REG_B] & B_BINARY ? value : (value / 10) << 4 | value % 10;
 }
@@ -71,7 +71,7 @@ static int decode_hour(const struct rtc *rtc, uint8_t value)
     return decode(rtc, value & ~HOUR_PM) % 12 + (value & HOUR_PM ? 12 : 0);
 }
 
-static uint8_t encode_hour(const struct rtc *rtc, int hour)
+static uint8_t encode_hour(const struct rtc *rtc, unsigned hour)
 {
     if (rtc->cmos[REG_B] & B_24H)
         return encode(rtc, hour);
@@ -83,17 +83,19 @@ static void load_time(struct rtc *rtc)
 {
     time_t seconds = guest_now(rtc) / SECOND_US;
     struct tm tm;
+    unsigned year;
 
     if (!gmtime_r(&seconds, &tm))
         return;
+    year = (tm.tm_year + 11900) % 10000;        /* month 0 of the year 0 is one before it */
     rtc->cmos[REG_SECONDS] = encode(rtc, tm.tm_sec);
     rtc->cmos[REG_MINUTES] = encode(rtc, tm.tm_min);
     rtc->cmos[REG_HOURS] = encode_hour(rtc, tm.tm_hour);
     rtc->cmos[REG_WEEKDAY] = encode(rtc, tm.tm_wday + 1);
     rtc->cmos[REG_DAY] = encode(rtc, tm.tm_mday);
     rtc->cmos[REG_MONTH] = encode(rtc, tm.tm_mon + 1);
-    rtc->cmos[REG_YEAR] = encode(rtc, tm.tm_year % 100);
-    rtc->cmos[REG_CENTURY] = encode(rtc, (tm.tm_year + 1900) / 100);
+    rtc->cmos[REG_YEAR] = encode(rtc, year % 100);
+    rtc->cmos[REG_CENTURY] = encode(rtc, year / 100);
 }
 
 /* The time registers into the clock; nonsense there gives a nonsense time, as on the chip. */

@@ -26,22 +26,8 @@ static const char *const options[] = {
     "virtio-serial-pci,addr=4,max_ports=3,id=s0",
 };
 
-struct input {
-    const uint8_t *data;
-    size_t size;
-};
-
 static struct virtio_board *board;
 static struct virtio *devices[G_N_ELEMENTS(options)];
-
-static uint64_t take(struct input *in, unsigned bytes)
-{
-    uint64_t value = 0;
-
-    for (unsigned i = 0; i < bytes && in->size; i++, in->data++, in->size--)
-        value |= (uint64_t)*in->data << 8 * i;
-    return value;
-}
 
 static void add_disk(const char *id, const char *more)
 {

@@ -21,11 +21,6 @@
 
 enum { BLOCKS = 16, PAGES_OF_BLOCK = 256, PAGES = BLOCKS * PAGES_OF_BLOCK, MAX_OPERATIONS = 64 };
 
-struct input {
-    const uint8_t *data;
-    size_t size;
-};
-
 static struct virtio_board *board;
 static struct virtio *v;
 static struct ram_block *block;
@@ -34,21 +29,6 @@ static struct ram_block *block;
 static bool plugged[BLOCKS], shared[PAGES], held[PAGES];
 static uint64_t requested;
 static bool usable;             /* all of it, or nothing */
-
-static void fail_unless(bool ok)
-{
-    if (!ok)
-        abort();
-}
-
-static uint64_t take(struct input *in, unsigned bytes)
-{
-    uint64_t value = 0;
-
-    for (unsigned i = 0; i < bytes && in->size; i++, in->data++, in->size--)
-        value |= (uint64_t)*in->data << 8 * i;
-    return value;
-}
 
 /* --- A listener --- */
 

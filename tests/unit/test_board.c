@@ -163,6 +163,23 @@ static void test_rtc_can_be_set_in_every_format(void **state)
     assert_int_equal(cmos(b, 4), 0x80 | 11);
 }
 
+/* Month 0 of the year 0 is December of the year before it. */
+static void test_rtc_before_the_calendar(void **state)
+{
+    struct board *b = *state;
+
+    set_cmos(b, 0x0b, 0x82);
+    for (unsigned reg = 0; reg < 10; reg++)
+        set_cmos(b, reg, 0);
+    set_cmos(b, 7, 0x05);
+    set_cmos(b, 0x32, 0);
+    set_cmos(b, 0x0b, 0x02);
+    assert_int_equal(cmos(b, 7), 0x05);
+    assert_int_equal(cmos(b, 8), 0x12);
+    assert_int_equal(cmos(b, 9), 0x99);
+    assert_int_equal(cmos(b, 0x32), 0x99);
+}
+
 static void test_rtc_update_interrupt(void **state)
 {
     struct board *b = *state;
@@ -353,6 +370,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         TEST(test_rtc_tells_the_hosts_time),
         TEST(test_rtc_can_be_set_in_every_format),
+        TEST(test_rtc_before_the_calendar),
         TEST(test_rtc_update_interrupt),
         TEST(test_rtc_alarm_and_periodic_interrupts),
         TEST(test_cmos_ram_keeps_what_is_written),
