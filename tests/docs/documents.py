@@ -47,8 +47,10 @@ def check_properties(page, binary):
     kinds += [("-device", kind) for kind in
               re.findall(r'^name "([\w-]+)"', output(binary, "-device", "help"), re.M)]
     for option, kind in kinds:
-        known = set(re.findall(r"^  ([\w-]+)=", output(binary, option, kind + ",help"), re.M))
-        if not known:
+        text = output(binary, option, kind + ",help")
+        known = set(re.findall(r"^  ([\w-]+)=", text, re.M))
+        # A debug object may have none, and says so.
+        if not known and text != f"{kind} options:\n":
             complain("cloister.1", "no properties of", [kind])
         complain("cloister.1", f"property of {kind} not documented", known - words)
         complain("cloister.1", "not documented", {kind} - words)
