@@ -5,6 +5,7 @@
  * paging; a parameter that is not here is not there, whatever the host has.
  */
 #include "launcher_options.h"
+#include "machine_cpuid.h"
 #include "preload.h"
 #include "softkvm.h"
 
@@ -42,6 +43,8 @@ static void __attribute__((constructor)) read_options(void)
     given.stats = strstr(words, LAUNCHER_STATS);
     if (file && strlen(file) < sizeof(given.trace_file))
         strcpy(given.trace_file, file);
+    if (given.sev)
+        machine_cpuid_set();
 }
 
 const struct preload_options *preload_options(void)

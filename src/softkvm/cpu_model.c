@@ -159,10 +159,6 @@ enum { AMD_FAMILY_MODEL_STEPPING = 0x00060fb1 };
 /* Bits of leaf 1's EDX that AMD repeats in leaf 80000001. */
 #define AMD_REPEATED 0x0183f3ffu
 
-/* AMD's memory encryption. */
-#define LEAF_ENCRYPTION 0x8000001fu
-#define EAX_SEV (1u << 1)
-
 /* Caches are described by leaves 80000005 and 80000006 alone. */
 static bool is_intels_own(uint32_t leaf)
 {
@@ -204,11 +200,11 @@ size_t cpu_model_apply(const struct cpu_model *model, struct cpuid_entry *entrie
         if (model->amd)
             to_amd(&entry, leaf_1_edx);
         if (model->sev && entry.leaf == 0x80000000)
-            entry.eax = LEAF_ENCRYPTION;
+            entry.eax = SEV_CPUID_LEAF;
         entries[kept++] = entry;
     }
     if (model->sev && kept < max)
-        entries[kept++] = (struct cpuid_entry){ LEAF_ENCRYPTION, 0, false, EAX_SEV, SEV_C_BIT,
+        entries[kept++] = (struct cpuid_entry){ SEV_CPUID_LEAF, 0, false, SEV_CPUID_EAX, SEV_C_BIT,
                                                 SEV_GUESTS, 1 };
     return kept;
 }

@@ -18,9 +18,12 @@ struct softkvm_options;
 struct vcpu;
 struct vm;
 
+#define SEV_CPUID_LEAF 0x8000001fu
+
 enum {
     SEV_C_BIT = 51,             /* of page-table entries */
     SEV_GUESTS = 509,           /* what CPUID says of address space ids: as many as EPYC has */
+    SEV_CPUID_EAX = 1 << 1,     /* of leaf 0x8000001f: SEV, and nothing beyond */
 };
 
 struct sev;

@@ -10,6 +10,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -169,6 +170,11 @@ def sev_if_asked_for():
     assert run('--sev', '/bin/sh', '-c', look)[0] == 'there\nY\n'
     lines = probe('cpuid', '--sev')[0].splitlines()
     assert '8000001f.0: 00000002 00000033 000001fd 00000001' in lines, lines
+    killed = -signal.SIGILL
+    assert run('--sev', PROBE, 'machine-cpuid', status=killed)[0] == '1 2 33 1fd\n'
+    without = run(PROBE, 'machine-cpuid', status=killed)[0]
+    alone = subprocess.run([PROBE, 'machine-cpuid'], capture_output=True, text=True)
+    assert (alone.returncode, alone.stdout) == (killed, without)
 
 
 @case

@@ -5,6 +5,7 @@
  */
 #include "kvm_uapi.h"
 
+#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -526,6 +527,22 @@ static void cpuid(void)
     }
 }
 
+/*
+ * What the machine's own instruction says of SEV.  Then an invalid one, which nobody
+ * catches: the program ends as without softkvm.
+ */
+static void machine_cpuid(void)
+{
+    uint32_t eax, ebx, ecx, edx;
+
+    __cpuid(0x80000000, eax, ebx, ecx, edx);
+    printf("%x", eax >= 0x8000001f);
+    __cpuid_count(0x8000001f, 0, eax, ebx, ecx, edx);
+    printf(" %x %x %x\n", eax & 2, ebx & 0x3f, ecx);
+    fflush(stdout);
+    __builtin_trap();
+}
+
 static void parameters(void)
 {
     static const char path[] = "/sys/module/kvm/parameters/force_emulation_prefix";
@@ -550,7 +567,7 @@ int main(int argc, char **argv)
         { "in-place", in_place }, { "attributes-per-vm", attributes_per_vm },
         { "vm2", attributes_by_version_2 }, { "pinned", pinned }, { "run", run_it },
         { "fork", fork_it }, { "threads", threads }, { "parameters", parameters },
-        { "cpuid", cpuid },
+        { "cpuid", cpuid }, { "machine-cpuid", machine_cpuid },
         { "by-number", by_number }, { "vfork", vfork_it }, { "files", files },
         { "transfers", transfers }, { "remap", remap }, { "protect", protect },
     };
