@@ -73,7 +73,8 @@ struct machine_config {
     unsigned cpus;
     GPtrArray *fw_cfg;          /* of char *: -fw_cfg */
     char *kernel, *initrd, *append, *bios, *debugcon;
-    unsigned debugcon_port;
+    uint32_t debugcon_port;
+    enum on_off_auto smm_ranges;
     char *name, *uuid, *pidfile;
     char *gdb;                  /* -gdb: where debuggers are served */
     bool nographic, display_none, nodefaults, no_reboot, no_shutdown, stopped, daemonize;

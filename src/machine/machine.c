@@ -40,6 +40,28 @@ static bool find_backend(const struct machine_config *cfg, struct memory_backend
     return true;
 }
 
+/* What SMM is without the ranges that only it sees, firmware can't use. */
+static bool check_smm(const struct machine_config *cfg, GError **error)
+{
+    const struct machine_options *m = &cfg->machine;
+    bool ranges = cfg->smm_ranges == OOA_ON;
+    const char *asked = m->smm == OOA_ON ? "-machine: smm=on" : "-global: smm-ranges=on";
+
+    if (machine_kvm_type(m)->private_memory && (m->smm == OOA_ON || ranges))
+        error_set(error, "%s: %s has no SMM, as one address can't be private to some and shared to "
+                  "others: %s", asked, machine_kvm_type(m)->name,
+                  m->smm == OOA_ON ? "smm=off" : "smm-ranges=off");
+    else if (m->smm == OOA_ON && cfg->smm_ranges == OOA_OFF)
+        error_set(error, "%s: smm-ranges=off leaves it no memory: smm=off", asked);
+    else if (m->smm == OOA_OFF && ranges)
+        error_set(error, "%s: with smm=off nobody sees them: smm=auto", asked);
+    else if (m->smm == OOA_ON && !cfg->bios)
+        error_set(error, "%s: nothing but firmware sets it up: add -bios FILE, or smm=off", asked);
+    else
+        return true;
+    return false;
+}
+
 static bool check_references(const struct machine_config *cfg, GError **error)
 {
     const struct machine_options *m = &cfg->machine;
@@ -47,16 +69,6 @@ static bool check_references(const struct machine_config *cfg, GError **error)
     if (m->confidential_guest_support) {
         error_set(error, "-machine: confidential-guest-support=%s: no objects of that kind are "
                   "there yet: kvm-type=sw-protected-vm", m->confidential_guest_support);
-        return false;
-    }
-    if (m->smm == OOA_ON && machine_kvm_type(m)->private_memory) {
-        error_set(error, "-machine: smm=on: %s has no SMM, as one address can't be private to some "
-                  "and shared to others: smm=off", machine_kvm_type(m)->name);
-        return false;
-    }
-    if (m->smm == OOA_ON && !cfg->bios) {
-        error_set(error, "-machine: smm=on: nothing but firmware sets it up: add -bios FILE, or "
-                  "smm=off");
         return false;
     }
     if (!cfg->kernel && !cfg->bios && !cfg->stopped) {
@@ -72,7 +84,7 @@ bool machine_needs(const struct machine_config *cfg, struct kvm_needs *needs, GE
     struct memory_backend *backend;
     enum backend_kind kind;
 
-    if (!check_references(cfg, error) || !find_backend(cfg, &backend, error))
+    if (!check_references(cfg, error) || !check_smm(cfg, error) || !find_backend(cfg, &backend, error))
         return false;
     kind = backend ? memory_backend_kind(backend)
                    : type->private_memory ? BACKEND_TWO_BACKINGS : BACKEND_PLAIN;
@@ -184,7 +196,8 @@ static bool make_memory(struct machine *m, GError **error)
         return false;
     }
     if (m->firmware && !firmware_map(m->firmware, m->mem, block, m->protected,
-                                     m->cfg->machine.smm, error))
+                                     m->cfg->smm_ranges == OOA_OFF ? OOA_OFF : m->cfg->machine.smm,
+                                     error))
         return false;
     advise(m, block);
     return vfio_containers_attach(m->mem, error);

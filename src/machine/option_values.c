@@ -477,26 +477,24 @@ OPTION_SETTER(option_set_blockdev)
     return true;
 }
 
+/* The properties of what the board makes itself, as -global spells them. */
+static const struct property globals[] = {
+    { "isa-debugcon.iobase", PROP_UINT32, offsetof(struct machine_config, debugcon_port) },
+    { "q35-pcihost.smm-ranges", PROP_ON_OFF_AUTO, offsetof(struct machine_config, smm_ranges) },
+    { NULL },
+};
+
 OPTION_SETTER(option_set_global)
 {
-    static const char iobase[] = "isa-debugcon.iobase=";
-    char *end;
-    unsigned long port;
+    g_auto(GStrv) words = g_strsplit(value, "=", 2);
+    bool found = true, ok = words[0] && words[1];
 
-    if (!g_str_has_prefix(value, iobase)) {
-        error_set(error, "'%s': only %sPORT: properties of other devices go to their -device",
-                  value, iobase);
-        return false;
-    }
-    value += strlen(iobase);
-    errno = 0;
-    port = strtoul(value, &end, 0);
-    if (!g_ascii_isdigit(*value) || *end || errno || port > UINT16_MAX) {
-        error_set(error, "'%s' is not an I/O port: %s0x402", value, iobase);
-        return false;
-    }
-    cfg->debugcon_port = port;
-    return true;
+    if (ok)
+        ok = property_set_text(globals, cfg, words[0], words[1], &found, error);
+    if (!ok && (!words[0] || !words[1] || !found))
+        error_set(error, "'%s': only isa-debugcon.iobase=PORT and q35-pcihost.smm-ranges=on|off: "
+                  "properties of other devices go to their -device", value);
+    return ok;
 }
 
 OPTION_SETTER(option_set_fw_cfg)

@@ -97,6 +97,17 @@ def seabios_nothing(setting, folder):
         expect("pc.bios" in str(ranges), f"{ranges}")
 
 
+def smm_ranges(setting, folder):
+    """Without memory that SMM alone sees there is no SMM: SeaBIOS leaves it alone."""
+    trace = os.path.join(folder, "trace")
+    for value, expected in (("off", False), ("on", True)):
+        with machine(setting, need(SEABIOS, "seabios"), "-trace", "kvm_pio", "-D", trace,
+                     "-global", f"q35-pcihost.smm-ranges={value}", memory=("-m", "64M")) as vm:
+            vm.wait_for("No bootable device", TIMEOUT)
+        with open(trace, encoding="ascii") as file:
+            expect(("out port=0xb2" in file.read()) == expected, f"smm-ranges={value}")
+
+
 def seabios_linux(setting, folder):
     """It starts a kernel, which goes through its 16-bit entry, with command line and initrd."""
     with machine(setting, need(SEABIOS, "seabios"), *kernel(setting)) as vm:
@@ -175,6 +186,14 @@ def bad(setting, folder):
             (["-bios", good, "-fw_cfg", "opt/x,text=a"], "Invalid parameter 'text'"),
             (["-bios", good, "-debugcon", "null", "-global", "isa-debugcon.iobase=0x70"],
              "another device is there"),
+            (["-bios", good, "-debugcon", "null", "-global", "isa-debugcon.iobase=65536"],
+             "iobase=0x10000: is no I/O port"),
+            (["-bios", good, "-global", "q35-pcihost.smm-ranges=on", *PRIVATE],
+             "-global: smm-ranges=on: sw-protected-vm has no SMM"),
+            (["-M", "q35,smm=on", "-bios", good, "-global", "q35-pcihost.smm-ranges=off"],
+             "smm=on: smm-ranges=off leaves it no memory: smm=off"),
+            (["-M", "q35,smm=off", "-bios", good, "-global", "q35-pcihost.smm-ranges=on"],
+             "-global: smm-ranges=on: with smm=off nobody sees them: smm=auto"),
             (["-M", "q35,smm=on", "-bios", good, *PRIVATE], "smm=on: sw-protected-vm has no SMM"),
             (["-bios", like_seabios, "-kernel", bzimage, *PRIVATE], "-kernel: SeaBIOS has it loaded"),
             (["-M", "q35,smm=on", "-kernel", good], "smm=on: nothing but firmware sets it up"),
@@ -188,8 +207,8 @@ def bad(setting, folder):
                f"{arguments}: {run}")
 
 
-CASES = {"seabios": seabios, "seabios-linux": seabios_linux, "seabios-nothing": seabios_nothing, "ovmf": ovmf,
-         "ovmf-linux": ovmf_linux, "ovmf-in-place": ovmf_in_place, "bad": bad}
+CASES = {"seabios": seabios, "seabios-linux": seabios_linux, "seabios-nothing": seabios_nothing,
+         "smm-ranges": smm_ranges, "ovmf": ovmf, "ovmf-linux": ovmf_linux, "ovmf-in-place": ovmf_in_place, "bad": bad}
 
 
 def main():
