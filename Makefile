@@ -12,7 +12,7 @@ SECONDS ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: all deps demo check boots soak hostile conversions bench selftests vmms fuzz sanitize asan tsan tsan-linux gcc-werror clang install clean help guest-files
+.PHONY: all deps demo check boots grow soak hostile conversions bench selftests vmms fuzz sanitize asan tsan tsan-linux gcc-werror clang install clean help guest-files
 
 all: $(BUILD)/build.ninja ## build everything into build/
 	ninja -C $(BUILD)
@@ -34,6 +34,10 @@ check: all guest-files ## run the tests
 
 boots: all guest-files ## the kernel in every spelling with 1, 2 and 4 CPUs, then 20 boots in a row
 	@python3 tests/machine/linux.py --binary $(BUILD)/cloister --files $(BUILD)/guest every-way
+
+grow: all guest-files ## virtio-mem in protected VMs: 256 MiB to 1 GiB and back in every spelling, a table
+	@python3 tests/machine/devices.py --binary $(BUILD)/cloister --files $(BUILD)/guest --all \
+	    memory-private
 
 bench: all guest-files ## every figure that the documents quote
 	@tools/deps.sh bench

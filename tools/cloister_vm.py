@@ -200,21 +200,28 @@ class Vm:
         self.close()
 
 
-def protected(backend, size):
-    """Arguments of a protected VM: backend is one of BACKENDS, or another kind for what is
-    shared: private-memfd, -hugetlb, -file, -shm."""
-    objects = {
-        "private-memfd": f"memory-backend-memfd,id=mem0,size={size},private=on",
-        "private-hugetlb": f"memory-backend-memfd,id=mem0,size={size},private=on,hugetlb=on",
-        "private-file": f"memory-backend-file,id=mem0,size={size},private=on,share=on,"
-                        f"mem-path={tempfile.gettempdir()}",
-        "private-shm": f"memory-backend-shm,id=mem0,size={size},private=on",
-        "private": f"memory-backend-ram,id=mem0,size={size},private=on",
-        "memfd": f"memory-backend-memfd,id=mem0,size={size},guest-memfd=on,share=on",
-        "guest-memfd": f"memory-backend-guest-memfd,id=mem0,size={size}",
-    }
-    return ["-machine", "q35,kvm-type=sw-protected-vm,memory-backend=mem0",
-            "-object", objects[backend], "-m", size]
-
-
+# Ways to have private memory, and the option of the object that is it.
+BACKEND_OPTIONS = {
+    "private": "memory-backend-ram,private=on",
+    "private-memfd": "memory-backend-memfd,private=on",
+    "private-hugetlb": "memory-backend-memfd,private=on,hugetlb=on",
+    "private-file": f"memory-backend-file,private=on,share=on,mem-path={tempfile.gettempdir()}",
+    "private-shm": "memory-backend-shm,private=on",
+    "memfd": "memory-backend-memfd,guest-memfd=on,share=on",
+    "guest-memfd": "memory-backend-guest-memfd",
+}
+# One of each kind.
 BACKENDS = ("private", "memfd", "guest-memfd")
+
+
+def protected(backend, size):
+    """Arguments of a protected VM: backend is one of BACKEND_OPTIONS."""
+    return ["-machine", "q35,kvm-type=sw-protected-vm,memory-backend=mem0",
+            "-object", f"{BACKEND_OPTIONS[backend]},id=mem0,size={size}", "-m", size]
+
+
+def hot_memory(backend, size):
+    """Arguments of a memory device of that size, 8 MiB requested; backend: None: ordinary memory."""
+    option = BACKEND_OPTIONS[backend] if backend else "memory-backend-ram"
+    return ["-m", "maxmem=1G", "-object", f"{option},id=hot,size={size}",
+            "-device", "virtio-mem-pci,addr=5,memdev=hot,requested-size=8M"]

@@ -16,11 +16,13 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "tools"))
 
-from cloister_vm import BACKENDS, Vm, VmError, protected        # noqa: E402
+from cloister_vm import BACKENDS, Vm, VmError, hot_memory, protected     # noqa: E402
 
 BAD = re.compile(r"^(.*: FAILED|FAIL|unexpected .*)$", re.MULTILINE)
 KEY = "waiting for a key"
 DEFAULT_REGIMES = " ".join(BACKENDS) + " vm2 default"
+# What the memory device's memory is like, where the regime isn't the backend's name.
+HOT_BACKENDS = {"vm2": "private", "default": None, "kernel": "guest-memfd"}
 EXIT_SKIP = 77
 KVM_CHECK_EXTENSION = 0xae03
 KVM_CAP_GUEST_MEMFD_FLAGS = 244
@@ -104,6 +106,8 @@ def run(arguments, section, regime):
         "-smp", section.get("smp", "1"), "-kernel", image, "-no-reboot"]
     if "object" in section:
         command += ["-object", section["object"]]
+    if "plugs" in section:
+        command += hot_memory(HOT_BACKENDS.get(regime, regime), section["plugs"])
     if "append" in section:
         command += ["-append", section["append"]]
     with disk_image(section) as disk, Vm(arguments.binary, command + disk.arguments,

@@ -2,6 +2,7 @@
 """devices.py --binary CLOISTER --files FOLDER [--accel kvm] CASE...: a kernel and its devices.
 
 FOLDER has vmlinuz and initrd.gz (make guest-files); status 77 where something lacks.
+memory-private takes a spelling of each kind; with --all every one there is, and prints a table.
 """
 import argparse
 import hashlib
@@ -17,7 +18,8 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "tools"))
 
-from cloister_vm import Vm, VmError, protected          # noqa: E402
+from cloister_vm import (BACKEND_OPTIONS, BACKENDS, Vm, VmError,     # noqa: E402
+                         protected)
 
 EXIT_SKIP = 77
 TIMEOUT = 240 * int(os.environ.get("TEST_SLOWER", "1"))
@@ -223,7 +225,11 @@ class MemoryGuest(Guest):
 
     def total(self):
         """MiB that the guest's kernel has."""
-        return int(self.run("free -m").split()[7])
+        # The kernel's own lines may come between.
+        text = self.run("free -m")
+        found = re.search(r"^Mem:\s+(\d+)", text, re.MULTILINE)
+        expect(found, f"free says: {text}")
+        return int(found.group(1))
 
     def size_events(self):
         self.qmp.command("query-status")
@@ -281,13 +287,6 @@ def memory(setting, folder):
         expect(vm.wait_end(TIMEOUT) == 0, vm.errors())
 
 
-HOT_BACKENDS = {
-    "private": "memory-backend-ram,private=on",
-    "memfd": "memory-backend-memfd,guest-memfd=on,share=on",
-    "guest-memfd": "memory-backend-guest-memfd",
-}
-
-
 class PrivateMemoryGuest(MemoryGuest):
     """The stock kernel in a protected VM: all its DMA goes through a swiotlb that is shared for it."""
 
@@ -308,44 +307,88 @@ class PrivateMemoryGuest(MemoryGuest):
         return next(c for c in self.qmp.command("x-query-memory-cost") if c["name"] == block)
 
 
+class Table:
+    """A row for each step: what the map, the backings, the history and the events say."""
+
+    ROW = "{:15} {:8} {:>8} {:>7} {:>8} {:>8} {:>6} {:>6} {:>6} {:>6} {:>7} {:>7}"
+
+    def __init__(self, spelling, wanted):
+        self.spelling, self.wanted = spelling, wanted
+        self.since = time.monotonic()
+
+    @classmethod
+    def head(cls):
+        print(cls.ROW.format("spelling", "step", "plugged", "guest", "private", "shared", "ranges",
+                             "held-p", "held-s", "doubly", "convers", "seconds"))
+
+    def step(self, vm, name, hot):
+        if not self.wanted:
+            return
+        ranges, cost = vm.ranges(hot), vm.cost(hot)
+        last = vm.qmp.command("x-query-conversions", limit=1)
+        held = [str(cost[key] // MIB) if key in cost else "?"
+                for key in ("private", "shared", "doubly-held")]
+        now = time.monotonic()
+        print(self.ROW.format(
+            self.spelling, name, vm.memory()["size"] // MIB, vm.total(),
+            sum(length for _, length, shared, _ in ranges if not shared) // MIB,
+            sum(length for _, length, shared, _ in ranges if shared) // MIB, len(ranges), *held,
+            last[0]["serial"] if last else 0, f"{now - self.since:.1f}"), flush=True)
+        self.since = now
+
+
+def check_grown(vm, hot, small):
+    expect(vm.total() > small + 700, f"the guest has {vm.total()} MiB")
+    vm.run("mkdir -p /big && mount -t tmpfs -o size=700m none /big && "
+           "dd if=/dev/zero of=/big/zeroes bs=1M count=230 2> /dev/null && "
+           "seq 1 10000 > /big/numbers && seq 1 10000 | cmp - /big/numbers")
+    cost = vm.cost(hot)
+    held = cost["shared"] + cost.get("private", 0)
+    expect(held > MIB and not cost.get("doubly-held"), f"grown: {cost}")
+
+
+def check_shrunk(vm, hot, small):
+    expect(vm.total() == small, f"the guest has {vm.total()} MiB, had {small}")
+    cost = vm.cost(hot)
+    expect(cost["shared"] == 0 and not cost.get("private"), f"shrunk: {cost}")
+    causes = {c["cause"] for c in vm.qmp.command("x-query-conversions", limit=1000)}
+    expect({"host", "unplug"} <= causes, f"history: {causes}")
+    dma = vm.dma("vm0")
+    expect(dma["requests"] > 4 and not dma["refused-dma"], f"dma: {dma}")
+    vm.run("sleep 2")
+    expect(vm.size_events()[-1] == 0, f"events: {vm.size_events()}")
+
+
 def grow_private(setting, spelling):
     """256 MiB to 1 GiB and back: map, cost and history after each step."""
     size, unplugged = 768 * MIB, [(0, 768 * MIB, False, False)]
+    backend, _, regime = spelling.partition("/")
+    table = Table(spelling, setting.all)
     with PrivateMemoryGuest(
-            setting, "-object", f"{HOT_BACKENDS[spelling]},id=m0,size=768M", "-device",
-            "virtio-mem-pci,id=vm0,addr=5,memdev=m0,x-share-rings=on",
-            memory=[*protected(spelling, "256M"), "-m", "maxmem=1G"]) as vm:
+            setting, *(["-accel", f"soft,memory-attributes={regime}"] if regime else []),
+            "-object", f"{BACKEND_OPTIONS[backend]},id=m0,size=768M",
+            "-device", "virtio-mem-pci,id=vm0,addr=5,memdev=m0,x-share-rings=on",
+            memory=[*protected(backend, "256M"), "-m", "maxmem=1G"]) as vm:
         hot = "0000:00:05.0/m0"
         vm.prompt()
         vm.share_bounce_buffers()
         vm.run("modules")
         small = vm.total()
         expect(vm.ranges(hot) == unplugged, f"at first: {vm.ranges(hot)}")
+        table.step(vm, "256 MiB", hot)
         # What somebody shares before it is plugged is private when it is.
         gpa = vm.memory()["memaddr"]
-        vm.qmp.command("x-convert-memory", gpa=gpa + 4 * MIB, size=MIB, to="shared")
-        expect((4 * MIB, MIB, True, False) in vm.ranges(hot), f"shared: {vm.ranges(hot)}")
+        vm.qmp.command("x-convert-memory", gpa=gpa + 4 * MIB, size=2 * MIB, to="shared")
+        expect((4 * MIB, 2 * MIB, True, False) in vm.ranges(hot), f"shared: {vm.ranges(hot)}")
         vm.request(size)
-        expect(vm.total() > small + 700, f"the guest has {vm.total()} MiB")
         expect(vm.ranges(hot) == unplugged, f"plugged: {vm.ranges(hot)}")
-        vm.run("mkdir -p /big && mount -t tmpfs -o size=700m none /big && "
-               "dd if=/dev/zero of=/big/zeroes bs=1M count=230 2> /dev/null && "
-               "seq 1 10000 > /big/numbers && seq 1 10000 | cmp - /big/numbers")
-        cost = vm.cost(hot)
-        held = cost["shared"] + cost.get("private", 0)
-        expect(held > MIB and not cost.get("doubly-held"), f"grown: {cost}")
+        check_grown(vm, hot, small)
+        table.step(vm, "1 GiB", hot)
         vm.run("umount /big")
         vm.request(0)
-        expect(vm.total() == small, f"the guest has {vm.total()} MiB, had {small}")
         expect(vm.ranges(hot) == unplugged, f"shrunk: {vm.ranges(hot)}")
-        cost = vm.cost(hot)
-        expect(cost["shared"] == 0 and not cost.get("private"), f"shrunk: {cost}")
-        causes = {c["cause"] for c in vm.qmp.command("x-query-conversions", limit=1000)}
-        expect({"host", "unplug"} <= causes, f"history: {causes}")
-        dma = vm.dma("vm0")
-        expect(dma["requests"] > 4 and not dma["refused-dma"], f"dma: {dma}")
-        vm.run("sleep 2")
-        expect(vm.size_events()[-1] == 0, f"events: {vm.size_events()}")
+        check_shrunk(vm, hot, small)
+        table.step(vm, "256 MiB", hot)
         vm.request(64 * MIB)
         vm.qmp.command("stop")
         vm.qmp.command("system_reset")
@@ -355,10 +398,22 @@ def grow_private(setting, spelling):
         expect(vm.wait_end(TIMEOUT) == 0, vm.errors())
 
 
+def free_huge_pages():
+    with open("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", encoding="ascii") as file:
+        return int(file.read())
+
+
 def memory_private(setting, folder):
     """Memory that comes and goes in a protected VM, in each spelling."""
     del folder
-    for spelling in HOT_BACKENDS:
+    spellings = [*BACKEND_OPTIONS, "private/vm2"] if setting.all else BACKENDS
+    if setting.all:
+        Table.head()
+    for spelling in spellings:
+        if spelling == "private-hugetlb" and free_huge_pages() < 1024 // 2:
+            print(f"{spelling}: skipped: lacks 512 free huge pages, has {free_huge_pages()}: "
+                  "nr_hugepages")
+            continue
         grow_private(setting, spelling)
         print(f"{spelling}: ok", flush=True)
 
@@ -372,6 +427,7 @@ def main():
     parser.add_argument("--binary", default="build/cloister")
     parser.add_argument("--files", default="build/guest")
     parser.add_argument("--accel", default="soft")
+    parser.add_argument("--all", action="store_true", help="memory-private: every spelling")
     parser.add_argument("cases", nargs="+", choices=CASES)
     arguments = parser.parse_args()
     for name in ("vmlinuz", "initrd.gz", "modules/order"):

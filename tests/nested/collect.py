@@ -13,12 +13,13 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "tools"))
 
-from cloister_vm import Vm, VmError, protected        # noqa: E402
+from cloister_vm import Vm, VmError, hot_memory, protected        # noqa: E402
 
 # As: option of the tests/kvm programs, cloister's -accel, spelling of private memory.
 KVMS = {
@@ -103,10 +104,11 @@ def guest_sections(arguments):
         yield config[name]
 
 
-def guest_command(arguments, section, machine):
+def guest_command(arguments, section, machine, backend):
     image = os.path.join(arguments.build, "guests", section.get("image", section.name) + ".elf")
     return machine + ["-smp", section.get("smp", "1"), "-kernel", image, "-no-shutdown",
                       *(["-no-reboot"] if section.name == "reset" else []),
+                      *(hot_memory(backend, section["plugs"]) if "plugs" in section else []),
                       "-append", section.get("append", "")]
 
 
@@ -117,17 +119,28 @@ def machine_arguments(kvm, kind, memory):
     return accel + ["-machine", "q35,kvm-type=default", "-m", memory]
 
 
+def run_section(arguments, section, machine, backend, seconds):
+    """Of a guest, with the disk that it wants."""
+    command = guest_command(arguments, section, machine, backend)
+    with tempfile.NamedTemporaryFile(prefix="cloister-", suffix=".img") as disk:
+        if "disk" in section:
+            disk.truncate(section.getint("disk"))
+            command += ["-drive", f"file={disk.name},format=raw,if=virtio"]
+        return run_guest(arguments, command, seconds)
+
+
 def collect_guests(arguments, kvm):
     for section in guest_sections(arguments):
+        seconds = section.getint("seconds", 0)
         regimes = section.get("regimes", "private guest-memfd default").split()
         for kind, regime in (("default", "default"), ("protected", KVMS[kvm][2])):
             result = "skipped"
             if regime in regimes:
                 machine = machine_arguments(kvm, kind, section.get("memory", "64M"))
-                command = guest_command(arguments, section, machine)
-                result = run_guest(arguments, command, section.getint("seconds", 0))
+                backend = KVMS[kvm][2] if kind == "protected" else None
+                result = run_section(arguments, section, machine, backend, seconds)
                 if kvm == "kernel" and "error" in result:   # as in collect_linux()
-                    result = run_guest(arguments, command, section.getint("seconds", 0))
+                    result = run_section(arguments, section, machine, backend, seconds)
             report(kvm, f"{kind} VM", section.name, result)
 
 
