@@ -13,6 +13,7 @@
 #include "error.h"
 #include "machine.h"
 #include "process.h"
+#include "sev_object.h"
 #include "trace.h"
 #include "vfio_container.h"
 #include "virtio_devices.h"
@@ -303,6 +304,7 @@ int main(int argc, char **argv)
     memory_register_backends();
     memory_register_vfio_container();
     debug_register_objects();
+    sev_register_object();
     virtio_register_devices();
     device_type_register(&debugcon_type);
     config_init(&cfg);

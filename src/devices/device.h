@@ -20,6 +20,7 @@ struct device_host {
     struct pci_bus *pci;
     struct pci_hotplug *hotplug;        /* NULL: none can come or go */
     bool protected;                     /* guest memory is private at first */
+    bool encrypted;                     /* by the guest itself, in pages that never move (SEV) */
     /* A device is gone: id (NULL: it had none) and path. Main thread. May be NULL. */
     void (*deleted)(void *opaque, const char *id, const char *path);
     /* A memory device has now so much plugged. Any thread. May be NULL. */

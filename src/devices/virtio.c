@@ -319,6 +319,11 @@ static bool start_worker(struct virtio *v, GError **error)
 
 static bool check_options(struct virtio *v, GError **error)
 {
+    if (v->share_rings && devices_host(v->pci.dev.all)->encrypted) {
+        error_set(error, "x-share-rings=on: a guest with SEV encrypts its rings itself, whoever "
+                  "calls them shared: x-share-rings=off");
+        return false;
+    }
     if (v->vectors == VECTORS_DEFAULT)
         v->vectors = v->nr_queues + 1;
     if (v->vectors > PCI_MSIX_MAX)

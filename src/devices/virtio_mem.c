@@ -38,6 +38,11 @@ static struct memory_backend *find_memdev(const struct virtio_mem *vm, GError **
     struct memory_backend *backend;
     bool private_;
 
+    if (host->encrypted) {
+        error_set(error, "Discarding RAM is disabled: SEV has all memory of a guest pinned: leave "
+                  "the device out, and give -m all of it");
+        return NULL;
+    }
     if (!vm->memdev || !*vm->memdev) {
         error_set(error, "'memdev' property is not set");
         return NULL;

@@ -127,18 +127,16 @@ static int check_type(const struct kvm_driver *driver, int fd, uint32_t type, co
     return -ENOTSUP;
 }
 
-/* SEV was there before it had a type of its own; *missing of that is worth more to know. */
+/* SEV was there before it had types of its own, which came all at once. */
 static int settle_type(struct kvm_vm *vm, const struct kvm_needs *needs, const char **missing)
 {
-    int ret = 0;
+    bool legacy = needs->sev_type == KVM_SEV_LEGACY_TYPE ||
+                  (needs->sev_type == KVM_SEV_ANY_TYPE &&
+                   check_type(vm->driver, vm->system_fd, KVM_X86_SEV_VM, missing) != 0);
 
-    if (needs->sev_type != KVM_SEV_LEGACY_TYPE)
-        ret = check_type(vm->driver, vm->system_fd, vm->type, missing);
-    if (needs->sev_type == KVM_SEV_LEGACY_TYPE || (ret && needs->sev_type == KVM_SEV_ANY_TYPE)) {
+    if (legacy)
         vm->type = KVM_X86_DEFAULT_VM;
-        ret = 0;
-    }
-    return ret;
+    return check_type(vm->driver, vm->system_fd, vm->type, missing);
 }
 
 /* In the order in which they are preferred; each is one capability, and one ioctl. */

@@ -16,14 +16,16 @@ static const struct candidate {
     const char *place;          /* what lacks a capability */
     const char *attributes;     /* memory-attributes= that asks for it; NULL: there is no choice */
     bool only_asked;            /* not taken without */
+    bool sev;                   /* for SEV, and nothing else */
     const struct kvm_driver *driver;
 } candidates[] = {
-    { "kvm", "KVM", "/dev/kvm", NULL, false, &kvm_driver_kernel },
-    { "soft", "softkvm", "softkvm", "vm", false, &kvm_driver_soft },
-    { "soft", "softkvm", "softkvm with in-place conversion", "guest-memfd", false,
+    { "kvm", "KVM", "/dev/kvm", NULL, false, false, &kvm_driver_kernel },
+    { "soft", "softkvm", "softkvm", "vm", false, false, &kvm_driver_soft },
+    { "soft", "softkvm", "softkvm with in-place conversion", "guest-memfd", false, false,
       &kvm_driver_soft_in_place },
-    { "soft", "softkvm", "softkvm with attributes by version 2", "vm2", true,
+    { "soft", "softkvm", "softkvm with attributes by version 2", "vm2", true, false,
       &kvm_driver_soft_vm2 },
+    { "soft", "softkvm", "softkvm with SEV", NULL, false, true, &kvm_driver_soft_sev },
 };
 
 /* What a capability is for, in words; NULL: its name says enough. */
@@ -38,6 +40,7 @@ static const char *capability_meaning(const char *name)
         { "KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES", "private memory converted in place" },
         { "KVM_CAP_VM_TYPES", "this kvm-type" },
         { "KVM_CAP_USER_MEMORY2", "memory slots with a guest_memfd" },
+        { "KVM_CAP_EXIT_HYPERCALL", "what the guest tells of shared memory" },
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(meanings); i++) {
@@ -80,9 +83,11 @@ static void refusal_clear(gpointer data)
 }
 
 /* Is it one of those that -accel and its properties leave? */
-static bool is_asked_for(const struct candidate *c, const char *accel, const char *attributes)
+static bool is_asked_for(const struct candidate *c, const char *accel, const char *attributes,
+                         bool encrypted)
 {
-    if (accel && strcmp(c->accel, accel) != 0)
+    if ((accel && strcmp(c->accel, accel) != 0) ||
+        (c->driver != &kvm_driver_kernel && c->sev != encrypted))
         return false;
     if (attributes && c->attributes)
         return strcmp(c->attributes, attributes) == 0;
@@ -96,7 +101,7 @@ static const struct candidate *choose_among(const char *accel, const struct mach
     for (size_t i = 0; i < G_N_ELEMENTS(candidates); i++) {
         struct refusal refusal = { .candidate = &candidates[i] };
 
-        if (!is_asked_for(&candidates[i], accel, soft_attributes(cfg)))
+        if (!is_asked_for(&candidates[i], accel, soft_attributes(cfg), needs->encrypted))
             continue;
         refusal.reason = try_candidate(&candidates[i], needs);
         if (!refusal.reason)

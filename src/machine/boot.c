@@ -215,6 +215,12 @@ static bool load_acpi(struct load *load, const struct acpi_board *board, GError 
     return ok;
 }
 
+/* Where a BIOS has its data: no more than zeros, but what isn't encrypted is noise to a SEV guest. */
+static bool load_bios_data(struct load *load, GError **error)
+{
+    return !memory_vm(load->mem)->sev || put_zeros(load, 0, GUEST_PAGE_SIZE, error);
+}
+
 /* Null, (unused), code at 0x10 and data at 0x18: flat, as the 32-bit boot protocol wants them. */
 static bool load_gdt(struct load *load, GError **error)
 {
@@ -333,6 +339,11 @@ static bool load_elf(struct load *load, const uint8_t *file, size_t size, struct
     struct pvh_boot boot;
     struct elf_pvh elf;
 
+    if (memory_vm(load->mem)->sev) {
+        error_set(error, "-kernel: %s: an ELF kernel's PVH entry reads its start info without the "
+                  "C-bit: a bzImage", load->boot->kernel.name);
+        return false;
+    }
     if (!elf_pvh_parse(file, size, &elf, error)) {
         g_prefix_error(error, "-kernel: %s: ", load->boot->kernel.name);
         return false;
@@ -364,7 +375,8 @@ bool boot_load(struct boot *boot, struct memory *mem, uint64_t ram_size,
     if (!boot_read_kernel(boot, &kernel, &size, error))
         return false;
     load.map_entries = memory_map_build(ram_size, load.map);
-    if (!load_acpi(&load, board, error) || !load_gdt(&load, error))
+    if (!load_bios_data(&load, error) || !load_acpi(&load, board, error) ||
+        !load_gdt(&load, error))
         return false;
     if (elf_pvh_is(kernel, size))
         return load_elf(&load, kernel, size, entry, error);

@@ -46,12 +46,19 @@ struct soft_options {
     GPtrArray *fails;           /* of char * */
 };
 
+enum kvm_type_memory {
+    KVM_TYPE_PLAIN,
+    KVM_TYPE_PRIVATE,           /* the guest's alone until it shares it */
+    KVM_TYPE_ENCRYPTED,         /* SEV: in plain backends, encrypted in place */
+};
+
 /* Rows of -machine kvm-type=, which are KVM's VM types. */
 struct kvm_type {
     const char *name;
     uint32_t vm_type;           /* KVM_X86_*_VM */
-    bool private_memory;
+    enum kvm_type_memory memory;
 };
+/* What was asked for; a sev-guest object alone asks for "sev". */
 const struct kvm_type *machine_kvm_type(const struct machine_options *options);
 
 struct machine_config {

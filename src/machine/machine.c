@@ -11,102 +11,6 @@
 
 #define DEFAULT_RAM (128 * MIB)
 
-static const char no_private_memory[] =
-    "a protected VM's memory has to be private: private=on, or memory-backend-guest-memfd";
-
-/* --- What was asked for, as far as several options have to agree --- */
-
-/* The RAM's backend object; NULL without an error: none was named. */
-static bool find_backend(const struct machine_config *cfg, struct memory_backend **ret,
-                         GError **error)
-{
-    const char *id = cfg->machine.memory_backend;
-    struct memory_backend *backend = id ? memory_backend_find(id) : NULL;
-
-    *ret = backend;
-    if (!id)
-        return true;
-    if (!backend) {
-        error_set(error, "-machine: Memory backend '%s' not found: add "
-                  "-object memory-backend-...,id=%s", id, id);
-        return false;
-    }
-    if (cfg->ram_size && cfg->ram_size != memory_backend_size(backend)) {
-        error_set(error, "-m: machine memory size (%llu KiB) does not match the size of "
-                  "memory backend '%s' (%llu KiB): leave -m out", cfg->ram_size / KIB, id,
-                  memory_backend_size(backend) / KIB);
-        return false;
-    }
-    return true;
-}
-
-/* What SMM is without the ranges that only it sees, firmware can't use. */
-static bool check_smm(const struct machine_config *cfg, GError **error)
-{
-    const struct machine_options *m = &cfg->machine;
-    bool ranges = cfg->smm_ranges == OOA_ON;
-    const char *asked = m->smm == OOA_ON ? "-machine: smm=on" : "-global: smm-ranges=on";
-
-    if (machine_kvm_type(m)->private_memory && (m->smm == OOA_ON || ranges))
-        error_set(error, "%s: %s has no SMM, as one address can't be private to some and shared to "
-                  "others: %s", asked, machine_kvm_type(m)->name,
-                  m->smm == OOA_ON ? "smm=off" : "smm-ranges=off");
-    else if (m->smm == OOA_ON && cfg->smm_ranges == OOA_OFF)
-        error_set(error, "%s: smm-ranges=off leaves it no memory: smm=off", asked);
-    else if (m->smm == OOA_OFF && ranges)
-        error_set(error, "%s: with smm=off nobody sees them: smm=auto", asked);
-    else if (m->smm == OOA_ON && !cfg->bios)
-        error_set(error, "%s: nothing but firmware sets it up: add -bios FILE, or smm=off", asked);
-    else
-        return true;
-    return false;
-}
-
-static bool check_references(const struct machine_config *cfg, GError **error)
-{
-    const struct machine_options *m = &cfg->machine;
-
-    if (m->confidential_guest_support) {
-        error_set(error, "-machine: confidential-guest-support=%s: no objects of that kind are "
-                  "there yet: kvm-type=sw-protected-vm", m->confidential_guest_support);
-        return false;
-    }
-    if (!cfg->kernel && !cfg->bios && !cfg->stopped) {
-        error_set(error, "-kernel: there is nothing to boot: -kernel FILE, or -bios FILE");
-        return false;
-    }
-    return true;
-}
-
-bool machine_needs(const struct machine_config *cfg, struct kvm_needs *needs, GError **error)
-{
-    const struct kvm_type *type = machine_kvm_type(&cfg->machine);
-    struct memory_backend *backend;
-    enum backend_kind kind;
-
-    if (!check_references(cfg, error) || !check_smm(cfg, error) || !find_backend(cfg, &backend, error))
-        return false;
-    kind = backend ? memory_backend_kind(backend)
-                   : type->private_memory ? BACKEND_TWO_BACKINGS : BACKEND_PLAIN;
-    if (type->private_memory && kind == BACKEND_PLAIN) {
-        error_set(error, "-machine: memory-backend=%s: %s", cfg->machine.memory_backend,
-                  no_private_memory);
-        return false;
-    }
-    if (!type->private_memory && kind == BACKEND_TWO_BACKINGS) {
-        error_set(error, "-machine: memory-backend=%s: private=on is for protected VMs: "
-                  "kvm-type=sw-protected-vm", cfg->machine.memory_backend);
-        return false;
-    }
-    *needs = (struct kvm_needs){
-        .vm_type = type->vm_type,
-        .two_backings = kind == BACKEND_TWO_BACKINGS,
-        .in_place = type->private_memory && kind == BACKEND_IN_PLACE,
-        .guest_memfd_mmap = !type->private_memory && kind == BACKEND_IN_PLACE,
-    };
-    return true;
-}
-
 /* --- Memory --- */
 
 /* -machine mem-merge= and dump-guest-core=, where they aren't the default. */
@@ -179,7 +83,7 @@ static bool make_memory(struct machine *m, GError **error)
     struct memory_backend *backend;
     struct ram_block *block;
 
-    if (!find_backend(m->cfg, &backend, error))
+    if (!machine_find_backend(m->cfg, &backend, error))
         return false;
     m->ram_size = backend ? memory_backend_size(backend)
                           : m->cfg->ram_size ? m->cfg->ram_size : DEFAULT_RAM;
@@ -188,7 +92,8 @@ static bool make_memory(struct machine *m, GError **error)
     m->mem = memory_new(m->vm);
     if (!backend)
         backend = memory_backend_new_internal("pc.ram", m->ram_size,
-                                              m->protected ? BACKEND_TWO_BACKINGS : BACKEND_PLAIN,
+                                              m->protected && !m->sev ? BACKEND_TWO_BACKINGS
+                                                                 : BACKEND_PLAIN,
                                               error);
     block = backend ? ram_block_new(m->mem, backend, error) : NULL;
     if (!block || (!m->firmware && !map_ram(m, block, error))) {
@@ -265,7 +170,8 @@ static bool make_board(struct machine *m, GError **error)
 {
     struct power_ops power = { .shutdown = guest_shutdown, .reset = guest_reset, .opaque = m };
     const struct device_host host = {
-        .mem = m->mem, .protected = m->protected, .deleted = device_deleted,
+        .mem = m->mem, .protected = m->protected, .encrypted = m->sev != NULL,
+        .deleted = device_deleted,
         .size_changed = memory_device_size_changed, .opaque = m,
         .memory_base = m->device_memory, .memory_size = m->device_memory_size,
     };
@@ -373,6 +279,8 @@ static bool load_kernel(struct machine *m, GError **error)
     if (!boot_load(m->boot, m->mem, m->ram_size, &board, &entry, error))
         return false;
     ret = vcpu_set_entry(m->cpus[0].vcpu, &entry);
+    for (unsigned i = 0; m->sev && ret >= 0 && i < m->nr_cpus; i++)
+        ret = vcpu_enable_mtrrs(m->cpus[i].vcpu);
     if (ret < 0)
         error_set_errno(error, ret, "-kernel: cannot set the first CPU's registers");
     return ret >= 0;
@@ -387,14 +295,29 @@ bool machine_load(struct machine *m, GError **error)
         g_prefix_error(error, "-machine: ");
         return false;
     }
-    return true;
+    return !m->sev || sev_object_measure(m->vm, error);
+}
+
+static bool make_vm(struct machine *m, const struct kvm_driver *driver,
+                    const struct kvm_needs *needs, GError **error)
+{
+    int ret = kvm_vm_new(driver, needs, &m->vm);
+
+    if (ret == 0 && needs->encrypted) {
+        m->sev = sev_object_find(m->cfg->machine.confidential_guest_support, error);
+        if (!m->sev || !sev_object_start(m->sev, m->vm, error))
+            return false;
+    }
+    if (ret == 0)
+        ret = kvm_vm_create_irqchip(m->vm, LAYOUT_KVM_RESERVED);
+    if (ret < 0)
+        error_set_errno(error, ret, "-accel: cannot create a VM with %s", driver->description);
+    return ret >= 0;
 }
 
 static bool make(struct machine *m, const struct kvm_driver *driver, const struct kvm_needs *needs,
                  GError **error)
 {
-    int ret;
-
     if (m->cfg->kernel) {
         m->boot = boot_open(m->cfg->kernel, m->cfg->initrd, m->cfg->append, error);
         if (!m->boot)
@@ -405,14 +328,7 @@ static bool make(struct machine *m, const struct kvm_driver *driver, const struc
         if (!m->firmware)
             return false;
     }
-    ret = kvm_vm_new(driver, needs, &m->vm);
-    if (ret == 0)
-        ret = kvm_vm_create_irqchip(m->vm, LAYOUT_KVM_RESERVED);
-    if (ret < 0) {
-        error_set_errno(error, ret, "-accel: cannot create a VM with %s", driver->description);
-        return false;
-    }
-    return make_memory(m, error) && make_cpus(m, error) && make_board(m, error) &&
+    return make_vm(m, driver, needs, error) && make_memory(m, error) && make_cpus(m, error) && make_board(m, error) &&
            fill_fw_cfg(m, error) && make_debug(m, error) && machine_load(m, error);
 }
 
@@ -422,12 +338,13 @@ struct machine *machine_new(const struct machine_config *cfg, const struct kvm_d
     struct machine *m = g_new0(struct machine, 1);
 
     m->cfg = cfg;
-    m->protected = needs->two_backings || needs->in_place;
+    m->protected = needs->two_backings || needs->in_place || needs->encrypted;
     m->loop = g_main_loop_new(NULL, FALSE);
     if (!make(m, driver, needs, error)) {
         machine_free(m);
         return NULL;
     }
+    sev_object_no_more();
     run_state_init(m);
     return m;
 }
@@ -451,6 +368,7 @@ void machine_free(struct machine *m)
     vfio_containers_detach();
     memory_free(m->mem);
     kvm_vm_free(m->vm);
+    sev_object_release(m->sev);
     g_main_loop_unref(m->loop);
     g_free(m);
 }

@@ -10,6 +10,7 @@
 #include "machine.h"
 #include "power_on.h"
 #include "q35.h"
+#include "sev_object.h"
 #include "main_timer.h"
 
 enum run_state {
@@ -43,6 +44,7 @@ struct machine {
     uint64_t ram_size;
     uint64_t device_memory, device_memory_size; /* for memory devices; size 0: none can come */
     bool protected;             /* all RAM is made private before the guest runs */
+    struct sev_object *sev;      /* then too: it encrypts its memory; NULL: it doesn't */
     struct boot *boot;          /* NULL: no kernel */
     struct firmware *firmware;  /* NULL: none; with neither there is nothing to boot */
     struct q35 *board;
@@ -61,6 +63,10 @@ struct machine {
 
 /* machine.c: everything into guest memory, entry into vCPU 0, launched. All are parked. */
 bool machine_load(struct machine *m, GError **error);
+
+/* needs.c: the RAM's backend object; NULL without an error: none was named. */
+bool machine_find_backend(const struct machine_config *cfg, struct memory_backend **ret,
+                          GError **error);
 
 /* run_state.c */
 unsigned machine_cpu_count(void *opaque);

@@ -18,14 +18,19 @@
 /* --- -machine --- */
 
 static const struct kvm_type kvm_types[] = {
-    { "default", KVM_X86_DEFAULT_VM, false },
-    { "sw-protected-vm", KVM_X86_SW_PROTECTED_VM, true },
+    { "default", KVM_X86_DEFAULT_VM, KVM_TYPE_PLAIN },
+    { "sw-protected-vm", KVM_X86_SW_PROTECTED_VM, KVM_TYPE_PRIVATE },
+    { "sev", KVM_X86_SEV_VM, KVM_TYPE_ENCRYPTED },
 };
-static const char *const kvm_type_names[] = { "default", "sw-protected-vm", NULL };
+static const char *const kvm_type_names[] = { "default", "sw-protected-vm", "sev", NULL };
+enum { KVM_TYPE_ROW_DEFAULT, KVM_TYPE_ROW_SEV = 2 };
 static const char *const irqchip_names[] = { "on", "off", "split", NULL };
 
 const struct kvm_type *machine_kvm_type(const struct machine_options *options)
 {
+    /* As in QEMU the object alone says it, too. */
+    if (options->kvm_type == KVM_TYPE_ROW_DEFAULT && options->confidential_guest_support)
+        return &kvm_types[KVM_TYPE_ROW_SEV];
     return &kvm_types[options->kvm_type];
 }
 
@@ -35,11 +40,11 @@ const struct kvm_type *machine_kvm_type(const struct machine_options *options)
 
 const struct property machine_properties[] = {
     PROP("accel", PROP_STRING, accel, "kvm, soft, or a list: kvm:soft"),
-    PROP("kvm-type", PROP_ENUM, kvm_type, "KVM's VM type; sw-protected-vm has private memory",
+    PROP("kvm-type", PROP_ENUM, kvm_type, "KVM's VM type; sw-protected-vm has private memory, sev encrypts it",
          .names = kvm_type_names),
     PROP("memory-backend", PROP_STRING, memory_backend, "id of the object that is the RAM"),
     PROP("confidential-guest-support", PROP_STRING, confidential_guest_support,
-         "id of an object for confidential guests"),
+         "id of a sev-guest object"),
     PROP("debug", PROP_STRING, debug, "id of a debug object"),
     PROP("smm", PROP_ON_OFF_AUTO, smm, "system management mode for firmware; off in protected VMs"),
     PROP("kernel-irqchip", PROP_ENUM, kernel_irqchip, "interrupt controllers in KVM: on",

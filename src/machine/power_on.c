@@ -11,7 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MSR_IA32_TSC = 0x10, MAX_MSRS = 1024 };
+enum {
+    MSR_IA32_TSC = 0x10, MSR_MTRR_DEF_TYPE = 0x2ff, MTRR_ENABLED = 1 << 11, MTRR_WRITE_BACK = 6,
+    MAX_MSRS = 1024,
+};
 
 struct vcpu_state {
     struct kvm_sregs sregs;
@@ -190,6 +193,20 @@ int vcpu_set_entry(struct kvm_vcpu *vcpu, const struct boot_entry *entry)
     sregs.cr3 = sregs.cr4 = sregs.efer = 0;
     ret = kvm_vcpu_ioctl(vcpu, KVM_SET_SREGS, &sregs);
     return ret < 0 ? ret : kvm_vcpu_ioctl(vcpu, KVM_SET_REGS, &regs);
+}
+
+int vcpu_enable_mtrrs(struct kvm_vcpu *vcpu)
+{
+    struct {
+        struct kvm_msrs head;
+        struct kvm_msr_entry entry;
+    } msrs = {
+        .head.nmsrs = 1,
+        .entry = { .index = MSR_MTRR_DEF_TYPE, .data = MTRR_ENABLED | MTRR_WRITE_BACK },
+    };
+    int ret = kvm_vcpu_ioctl(vcpu, KVM_SET_MSRS, &msrs);
+
+    return ret == 1 ? 0 : ret < 0 ? ret : -EINVAL;
 }
 
 /* --- Interrupt controllers and PIT --- */

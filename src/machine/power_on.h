@@ -22,6 +22,11 @@ int irqchip_state_save(struct kvm_vm *vm, struct irqchip_state **ret);
 int irqchip_state_restore(struct kvm_vm *vm, const struct irqchip_state *state);
 void irqchip_state_free(struct irqchip_state *state);
 
+/*
+ * As firmware leaves them: all memory write-back.  Linux changes memory types in place, as a
+ * SEV guest has to, only if the processor has them.  0 or -errno.
+ */
+int vcpu_enable_mtrrs(struct kvm_vcpu *vcpu);
 /* 32-bit protected mode at the entry, flat, with the GDT of layout.h.  0 or -errno. */
 int vcpu_set_entry(struct kvm_vcpu *vcpu, const struct boot_entry *entry);
 

@@ -80,7 +80,7 @@ bool run_state_start_some(struct machine *m, uint64_t cpus, GError **error)
         error_set(error, "Resetting the Virtual Machine is required");
         return false;
     }
-    if (!gdb_arm(m->gdb, error))
+    if ((m->sev && !sev_object_finish(m->vm, error)) || !gdb_arm(m->gdb, error))
         return false;
     set_state(m, STATE_RUNNING);
     monitor_event("RESUME", NULL);
@@ -147,7 +147,9 @@ static void reset(struct machine *m, bool guest, const char *reason)
     g_autoptr(GError) error = NULL;
     bool was_running = m->state == STATE_RUNNING;
 
-    if (m->cfg->no_reboot) {
+    if (m->sev && !m->cfg->no_reboot)
+        fprintf(stderr, "cloister: a SEV guest is launched once and can't be reset: it ends\n");
+    if (m->cfg->no_reboot || m->sev) {
         shut_down(m, guest, reason);
         return;
     }

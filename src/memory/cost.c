@@ -80,8 +80,8 @@ static void add_pieces(struct memory_cost *cost, const struct attr_map *const *m
         bool is_private = mask & 1 << IS_PRIVATE;
 
         if (mask & 1 << IN_SHARED)
-            *(cost->kind == BACKEND_IN_PLACE && is_private ? &cost->private_
-                                                           : &cost->shared) += bytes;
+            *(cost->kind != BACKEND_TWO_BACKINGS && is_private ? &cost->private_
+                                                               : &cost->shared) += bytes;
         if (mask & 1 << IN_PRIVATE && cost->private_known)
             cost->private_ += bytes;
         if ((mask & 3) == 3)

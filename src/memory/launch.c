@@ -4,7 +4,8 @@
  *
  * In place, the loaded pages themselves become private.  With two backings the
  * content lies in the shared one, and only the guest can write the other: it
- * copies what was loaded (guest_copy.c), then the shared copies are freed.
+ * copies what was loaded (guest_copy.c), then the shared copies are freed.  With
+ * SEV its firmware encrypts what was loaded where it is (encrypted.c).
  */
 #include "error.h"
 #include "memory_internal.h"
@@ -91,15 +92,18 @@ static void free_shared_copies(struct memory *mem)
 static bool launch_locked(struct memory *mem, struct kvm_vcpu *vcpu0, GError **error)
 {
     g_autoptr(GArray) copies = g_array_new(FALSE, FALSE, sizeof(struct guest_copy));
+    bool encrypted = mem->vm->regime == KVM_ATTRIBUTES_ENCRYPTED;
     const char *what = NULL;
     int ret = 0;
 
-    for (guint i = 0; i < mem->mappings->len; i++) {
+    for (guint i = 0; i < mem->mappings->len && !encrypted; i++) {
         const struct mapping *map = &g_array_index(mem->mappings, struct mapping, i);
 
         if (map->block->loaded_pages)
             collect_loaded(map, copies);
     }
+    if (encrypted && !memory_encrypt_loaded(mem, error))
+        return false;
     if (!make_all_private(mem, error))
         return false;
     if (copies->len)

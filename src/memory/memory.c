@@ -214,6 +214,9 @@ static bool map_locked(struct memory *mem, struct mapping *map, GError **error)
     if (ret < 0) {
         error_set_errno(error, ret, "memory '%s' at 0x%" PRIx64 "+0x%" PRIx64, map->block->name,
                         map->gpa, map->size);
+        if (ret == -EOPNOTSUPP && mem->vm->sev)
+            error_hint(error, "this KVM's SEV takes neither huge pages nor private mappings of "
+                       "files: memory-backend-ram, or memory-backend-memfd without hugetlb");
         return false;
     }
     while (i < mem->mappings->len && g_array_index(mem->mappings, struct mapping, i).gpa < map->gpa)

@@ -76,7 +76,9 @@ struct ram_block {
     void *host;                         /* mapping of the shared backing, or of the guest_memfd */
     int guest_memfd;                    /* -1: none */
     struct attr_map *private_pages;     /* NULL: this block has no attributes */
-    struct attr_map *loaded_pages;      /* written before launch; only with two backings */
+    /* Written before launch; only with two backings, and where the guest encrypts its memory. */
+    struct attr_map *loaded_pages;
+    bool pinned;                        /* registered with SEV */
     struct ram_discard_source *sources[RAM_DISCARD_MAX_SOURCES];        /* beside private_pages */
     unsigned nr_sources;
 };
@@ -146,6 +148,13 @@ int memory_convert_locked(struct memory *mem, const struct conversion_origin *or
 /* The same without a vCPU, both copies are kept. */
 int memory_convert_own(struct memory *mem, enum conversion_cause cause, uint64_t gpa, uint64_t size,
                        bool private_, uint64_t *ret_gpa);
+
+/* --- encrypted.c --- */
+
+/* All loaded pages by ascending address; they are loaded still. */
+bool memory_encrypt_loaded(struct memory *mem, GError **error);
+bool ram_block_pin(struct ram_block *block, GError **error);
+void ram_block_unpin(struct ram_block *block);
 
 /* --- history.c --- */
 

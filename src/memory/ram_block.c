@@ -30,11 +30,11 @@ static const char *missing_capability(const struct kvm_vm *vm, enum backend_kind
     case BACKEND_PLAIN:
         return NULL;
     case BACKEND_TWO_BACKINGS:
-        if (!vm->guest_memfd)
+        if (!vm->guest_memfd || vm->regime == KVM_ATTRIBUTES_ENCRYPTED)
             return "KVM_CAP_GUEST_MEMFD (234)";
         return kvm_attributes_per_vm(vm->regime) ? NULL : "KVM_CAP_MEMORY_ATTRIBUTES (233)";
     case BACKEND_IN_PLACE:
-        if (!vm->guest_memfd)
+        if (!vm->guest_memfd || vm->regime == KVM_ATTRIBUTES_ENCRYPTED)
             return "KVM_CAP_GUEST_MEMFD (234)";
         if (kvm_attributes_per_vm(vm->regime))
             return "KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES (250)";
@@ -84,7 +84,8 @@ static int map_guest_memfd(struct ram_block *block)
 /* All shared, nothing loaded. */
 static bool make_records(struct ram_block *block, GError **error)
 {
-    bool two = block->kind == BACKEND_TWO_BACKINGS;
+    bool two = block->kind == BACKEND_TWO_BACKINGS ||
+               block->mem->vm->regime == KVM_ATTRIBUTES_ENCRYPTED;
     uint64_t pages = block->size / GUEST_PAGE_SIZE;
 
     block->private_pages = attr_map_new(pages, false);
@@ -109,6 +110,8 @@ static bool make_backings(struct ram_block *block, GError **error)
         return false;
     }
     block->host = block->backend->host.addr;
+    if (vm->regime == KVM_ATTRIBUTES_ENCRYPTED)
+        return make_records(block, error) && ram_block_pin(block, error);
     if (block->kind == BACKEND_PLAIN)
         return true;
     ret = create_guest_memfd(block, block->kind == BACKEND_IN_PLACE);
@@ -131,6 +134,7 @@ void ram_block_free(struct ram_block *block)
     if (block->guest_memfd >= 0)
         driver->close(block->guest_memfd);
     ram_block_free_sources(block);
+    ram_block_unpin(block);
     attr_map_free(block->private_pages);
     attr_map_free(block->loaded_pages);
     host_memory_clear(&block->own);
@@ -205,6 +209,10 @@ struct ram_block *ram_block_new_internal(struct memory *mem, const char *name, u
         return NULL;
     }
     block->host = block->own.addr;
+    if (mem->vm->regime == KVM_ATTRIBUTES_ENCRYPTED && !ram_block_pin(block, error)) {
+        ram_block_free(block);
+        return NULL;
+    }
     add_block(mem, block);
     return block;
 }

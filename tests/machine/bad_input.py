@@ -69,6 +69,9 @@ def make_files(folder, guest):
 # Arguments ({} is the folder, {guest} a guest that runs), and what the line contains.
 VIRTIO_MEM = ("-kernel {guest} -m 64,maxmem=1G -object memory-backend-ram,id=m,size=64M "
               "-device virtio-mem-pci,memdev=m,")
+SEV = ("-kernel {}/bzimage -accel soft -object sev-guest,id=s,cbitpos=51,reduced-phys-bits=1 "
+       "-machine confidential-guest-support=s,kvm-type=sev ")
+NOT_SEV = "-kernel {}/bzimage -accel soft -object sev-guest,id=s,cbitpos=51"
 CASES = [
     ("", "-kernel: there is nothing to boot"),
     ("-kernel {}/missing", "-kernel: {}/missing: No such file"),
@@ -110,7 +113,36 @@ CASES = [
      "-machine memory-backend=m,kvm-type=sw-protected-vm", "has to be private"),
     ("-kernel {guest} -object memory-backend-ram,id=m,size=64M,private=on "
      "-machine memory-backend=m", "is for protected VMs"),
-    ("-kernel {guest} -machine confidential-guest-support=sev0", "confidential-guest-support"),
+    ("-kernel {guest} -machine confidential-guest-support=sev0", "there is no such object: -object"),
+    ("-kernel {guest} -object memory-backend-ram,id=a,size=4K -machine "
+     "confidential-guest-support=a", "a memory-backend-ram isn't for that"),
+    ("-kernel {guest} -machine kvm-type=sev", "none is named: -object sev-guest"),
+    (NOT_SEV, "reduced-phys-bits=0: it should be in the range of 1"),
+    (NOT_SEV + ",reduced-phys-bits=1,dh-cert-file={}/text", "go together"),
+    (NOT_SEV + ",reduced-phys-bits=1,dh-cert-file={}/missing,session-file={}/text",
+     "dh-cert-file={}/missing: is not a regular file"),
+    (NOT_SEV + ",reduced-phys-bits=1,dh-cert-file={}/elf,session-file={}/text",
+     "dh-cert-file={}/elf: is not base64"),
+    (NOT_SEV + ",reduced-phys-bits=1 -machine kvm-type=sw-protected-vm,"
+     "confidential-guest-support=s", "takes no such object: kvm-type=sev"),
+    ("-kernel {}/bzimage -accel soft -object sev-guest,id=s,cbitpos=47,reduced-phys-bits=1 "
+     "-machine confidential-guest-support=s", "cbitpos check failed, host '51' requested '47'"),
+    (SEV + "-machine smm=on", "sev has no SMM"),
+    (SEV + "-object memory-backend-ram,id=m,size=64M,private=on -machine memory-backend=m",
+     "private=on is a second backing"),
+    (SEV + "-object memory-backend-guest-memfd,id=m,size=64M -machine memory-backend=m",
+     "a guest_memfd has no place"),
+    (SEV + "-object memory-backend-file,id=m,size=64M,mem-path={}/huge -machine memory-backend=m",
+     "takes neither huge pages nor private mappings of files"),
+    (SEV + "-bios OVMF.fd", "firmware isn't encrypted"),
+    (SEV.replace("-bits=1", "-bits=1,kernel-hashes=on"), "it is firmware that checks them"),
+    (SEV.replace("-bits=1", "-bits=1,policy=0xff0000"), "SEV's firmware says 7: Policy"),
+    (SEV.replace("-bits=1", "-bits=1,handle=7"), "the launch can't be started"),
+    (SEV.replace("{}/bzimage", "{guest}"), "PVH entry reads its start info without the C-bit"),
+    (SEV.replace("-accel soft", "-accel kvm"), "-accel: /dev/kvm "),
+    (SEV + "-m 64,maxmem=1G -object memory-backend-ram,id=m,size=64M "
+     "-device virtio-mem-pci,memdev=m", "Discarding RAM is disabled"),
+    (SEV + "-device virtio-rng-pci,x-share-rings=on", "x-share-rings=off"),
     ("-kernel {guest} -pidfile {}/directory", "-pidfile: "),
     ("-kernel {guest} -pidfile {}/missing/pid", "-pidfile: "),
     ("-kernel {guest} -D {}/missing/log", "-D: "),

@@ -52,7 +52,7 @@ static const struct {
     { "-cpu host,+avx", "-cpu: unable to find CPU model" },
     { "-machine pc", "-machine: unsupported machine type 'pc': q35" },
     { "-M q35,nosuch=1", "-M: Property 'q35-machine.nosuch' not found: " },
-    { "-M q35,kvm-type=sev", "-M: " },
+    { "-M q35,kvm-type=sev-snp", "-M: " },
     { "-M q35,smm=maybe", "-M: Parameter 'smm' " },
     { "-M q35,kernel-irqchip=split", "-M: kernel-irqchip: " },
     { "-M q35,accel=tcg", "-M: invalid accelerator 'tcg': kvm or soft" },
@@ -113,7 +113,7 @@ static void test_values_land_where_they_belong(void **state)
                       "-qmp unix:/q,server=on -mon c0,mode=control,pretty=on -monitor none "
                       "-serial stdio -d trace:kvm_* -D log", &cfg, &error));
     assert_null(error);
-    assert_true(machine_kvm_type(&cfg.machine)->private_memory);
+    assert_true(machine_kvm_type(&cfg.machine)->memory == KVM_TYPE_PRIVATE);
     assert_string_equal(cfg.machine.memory_backend, "mem0");
     assert_int_equal(cfg.accels->len, 2);
     assert_string_equal(g_ptr_array_index(cfg.accels, 1), "soft");
@@ -192,7 +192,7 @@ static void test_help_prints_and_does_nothing_else(void **state)
         const char *line, *text;
     } rows[] = {
         { "-help", "-kernel" }, { "-version", "cloister version" }, { "-M help", "q35" },
-        { "-machine q35,help", "kvm-type=<default|sw-protected-vm>" }, { "-accel help", "soft" },
+        { "-machine q35,help", "kvm-type=<default|sw-protected-vm|sev>" }, { "-accel help", "soft" },
         { "-object help", "memory-backend-guest-memfd" },
         { "-chardev help", "socket: path=<string>" },
         { "-object memory-backend-ram,help", "size" },

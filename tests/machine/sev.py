@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""sev.py --binary CLOISTER --files FOLDER CASE...: a stock kernel as a SEV guest.
+
+FOLDER has vmlinuz and initrd.gz (make guest-files); status 77 where something lacks.
+"""
+import argparse
+import ctypes
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "..", "tools"))
+
+from cloister_vm import VmError                                                 # noqa: E402
+from linux_guest import EXIT_SKIP, MIB, TIMEOUT, Guest, expect, image, tool     # noqa: E402
+
+
+class SevGuest(Guest):
+    """properties: of the sev-guest object."""
+
+    def __init__(self, setting, *arguments, smp=1, memory="256M", properties=""):
+        super().__init__(setting, "-object", "sev-guest,id=sev0,cbitpos=51,reduced-phys-bits=1"
+                         + properties, "-machine", "q35,confidential-guest-support=sev0",
+                         "-smp", str(smp), *arguments, memory=("-m", memory))
+
+    def prompt(self):
+        try:
+            super().prompt()
+        except VmError as error:
+            if "userfaultfd" in str(error):
+                print(f"skipped: {error}")
+                sys.exit(EXIT_SKIP)
+            raise
+
+    def shared_ranges(self):
+        block, = self.qmp.command("x-query-ramblock-attributes")
+        return [(r["start"], r["length"]) for r in block["ranges"] if r["shared"]]
+
+
+def disk(setting, folder):
+    """Linux finds SEV, shares its bounce buffer itself, and uses disk and port through that."""
+    mkfs, debugfs = tool("mkfs.ext4"), tool("debugfs")
+    root = image(folder, "root.img", 16 * MIB)
+    subprocess.run([mkfs, "-q", "-F", root], check=True, timeout=60)
+    with SevGuest(setting, "-drive", f"file={root},format=raw,if=none,id=d0",
+                  "-device", "virtio-blk-pci,drive=d0,id=b0",
+                  "-device", "virtio-rng-pci,id=r0", "-device", "virtio-serial-pci,id=s0",
+                  "-chardev", f"file,id=c0,path={folder}/port",
+                  "-device", "virtconsole,chardev=c0,id=p0", smp=2) as vm:
+        vm.prompt()
+        expect("Memory Encryption Features active: AMD SEV" in vm.console, "no SEV in the guest")
+        expect("2 CPU(s)" in vm.console, "not two processors")
+        vm.run("modules")
+        vm.run("mount -t ext4 /dev/vda /mnt && seq 1 30000 > /mnt/numbers && sync")
+        vm.run("echo 3 > /proc/sys/vm/drop_caches; seq 1 30000 | cmp - /mnt/numbers")
+        expect(vm.run("head -c 1000 /dev/hwrng | wc -c").strip() == "1000", "no random numbers")
+        vm.run("seq 1 5000 > /dev/hvc0")
+        found = re.search(r"software IO TLB: mapped \[mem 0x(\w+)-0x(\w+)\]", vm.console)
+        start, end = (int(text, 16) for text in found.groups())
+        expect(any(first <= start and end <= first + size for first, size in vm.shared_ranges()),
+               f"the bounce buffer isn't among the shared ranges: {vm.shared_ranges()}")
+        expect("shared" in vm.qmp.hmp("info ramblock-attributes"), "info ramblock-attributes")
+        causes = {c["cause"] for c in vm.qmp.command("x-query-conversions", limit=100000)}
+        expect("hypercall" in causes and "memory-fault" not in causes, f"history: {causes}")
+        expect(vm.dma("b0")["refused-dma"] == 0, "refused accesses")
+        vm.qmp.command("stop")
+        vm.qmp.command("cont")
+        vm.run("rm /mnt/numbers && seq 1 9 > /mnt/small && umount /mnt")
+        vm.power_off()
+    text = subprocess.run([debugfs, "-R", "cat small", root], check=True, timeout=60,
+                          capture_output=True, text=True).stdout
+    expect(text.split() == [str(n) for n in range(1, 10)], f"the host reads {text!r}")
+    with open(f"{folder}/port", encoding="ascii", newline="") as file:
+        expect(file.read().split() == [str(n) for n in range(1, 5001)], "the port's numbers")
+
+
+class Iovec(ctypes.Structure):
+    _fields_ = [("base", ctypes.c_void_p), ("size", ctypes.c_size_t)]
+
+
+def read_memory(pid, address, size):
+    """process_vm_readv(2): of another process, waiting for pages as it would itself."""
+    data = ctypes.create_string_buffer(size)
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.process_vm_readv.restype = ctypes.c_ssize_t
+    count = libc.process_vm_readv(pid, ctypes.byref(Iovec(ctypes.addressof(data), size)), 1,
+                                  ctypes.byref(Iovec(address, size)), 1, 0)
+    if count < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return data.raw[:count]
+
+
+def host_memory(vm):
+    """What the host sees of guest RAM, and of all memory that the process shares."""
+    address = int(re.search(r"is (0x\w+)", vm.qmp.hmp("gpa2hva 0x100000")).group(1), 16) - MIB
+    pid = vm.process.pid
+    pieces = [(address, 256 * MIB)]
+    with open(f"/proc/{pid}/maps", encoding="ascii") as maps:
+        for line in maps:
+            span, mode = line.split()[:2]
+            if mode.startswith("rw") and mode.endswith("s"):
+                start, end = (int(text, 16) for text in span.split("-"))
+                pieces.append((start, end - start))
+    for start, size in pieces:
+        for at in range(start, start + size, MIB):
+            try:
+                yield read_memory(pid, at, min(MIB, start + size - at))
+            except OSError as error:
+                if start == address:
+                    print(f"skipped: reading the guest's memory: {error}")
+                    sys.exit(EXIT_SKIP)
+
+
+def secret(setting, folder):
+    """What the guest wrote to private memory is nowhere where the host looks."""
+    del folder
+    seed = "what the host never saw"
+    word = hashlib.sha256(seed.encode() + b"\n").hexdigest().encode()
+    with SevGuest(setting, smp=4) as vm:
+        vm.prompt()
+        vm.run(f"for i in $(seq 200); do echo '{seed}' | sha256sum; done > /secret")
+        expect(any(part for part in host_memory(vm)), "nothing to read")
+        expect(not any(word in part for part in host_memory(vm)), "the host sees the secret")
+        # The same way what is shared is seen: it was looked at in the right place.
+        expect(any(b"\0" * 65536 in part for part in host_memory(vm)), "the bounce buffer")
+        vm.run("sort -u /secret | wc -l | grep -q '^1$'")
+        reply = vm.qmp.execute("pmemsave", val=0x200000, size=4096, filename="/dev/null")
+        expect("private" in reply.get("error", {}).get("desc", ""), f"pmemsave: {reply}")
+        vm.power_off()
+
+
+CASES = {"disk": disk, "secret": secret}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--binary", default="build/cloister")
+    parser.add_argument("--files", default="build/guest")
+    parser.add_argument("--accel", default="soft")
+    parser.add_argument("cases", nargs="+", choices=CASES)
+    arguments = parser.parse_args()
+    for name in ("vmlinuz", "initrd.gz", "modules/order"):
+        path = os.path.join(arguments.files, name)
+        if not os.path.exists(path):
+            print(f"skipped: no {path}: make guest-files")
+            return EXIT_SKIP
+    for name in arguments.cases:
+        with tempfile.TemporaryDirectory(prefix="cloister-") as folder:
+            try:
+                CASES[name](arguments, folder)
+                print(f"{name}: ok")
+            except VmError as error:
+                print(f"{name}: FAILED: {error}")
+                return 1
+    return 0
+
+
+sys.exit(main())
