@@ -9,7 +9,7 @@
 const struct command *const command_tables[] = {
     commands_monitor, commands_machine, commands_cpu, commands_attributes, commands_conversions, commands_memory,
     commands_memory_device, commands_object, commands_device, commands_debug,
-    commands_debug_memory, commands_dump, commands_fd, NULL,
+    commands_debug_memory, commands_dump, commands_fd, commands_sev, NULL,
 };
 
 /* --- Lookup --- */
@@ -132,6 +132,16 @@ bool json_flag(struct json_object *obj, const char *member)
     struct json_object *value;
 
     return json_object_object_get_ex(obj, member, &value) && json_object_get_boolean(value);
+}
+
+bool text_is_base64(const char *text)
+{
+    size_t len = strlen(text), body = len;
+
+    while (body && text[body - 1] == '=' && len - body < 2)
+        body--;
+    return len && len % 4 == 0 &&
+           strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/") == body;
 }
 
 void json_set_text(struct json_object *obj, const char *member, const char *text)

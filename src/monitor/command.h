@@ -35,7 +35,7 @@ extern const struct command commands_monitor[], commands_machine[], commands_cpu
     commands_attributes[], commands_conversions[], commands_memory[],
     commands_memory_device[], commands_object[], commands_device[],
     commands_debug[], commands_debug_memory[], commands_dump[],
-    commands_fd[];
+    commands_fd[], commands_sev[];
 
 const struct command *command_find_qmp(const char *name);
 /* name: one word, or "info" and one. */
@@ -63,6 +63,7 @@ struct json_object *text_result(GString *text);         /* frees it */
 const char *json_text(struct json_object *obj, const char *member);     /* NULL: absent */
 int64_t json_int(struct json_object *obj, const char *member, int64_t absent);
 bool json_flag(struct json_object *obj, const char *member);
+bool text_is_base64(const char *text);         /* not of nothing */
 void json_set_text(struct json_object *obj, const char *member, const char *text);
 void json_set_uint(struct json_object *obj, const char *member, uint64_t value);
 void json_set_bool(struct json_object *obj, const char *member, bool value);

@@ -41,9 +41,15 @@ static bool run_convert(const struct monitor_ctx *ctx, struct json_object *args,
                         struct json_object **ret, GError **error)
 {
     uint64_t failed = (uint64_t)json_int(args, "gpa", 0);
-    int result = memory_convert(ctx->vm->memory, failed, (uint64_t)json_int(args, "size", 0),
-                                strcmp(json_text(args, "to"), "private") == 0, &failed);
+    int result;
 
+    if (ctx->vm->kvm->regime == KVM_ATTRIBUTES_ENCRYPTED) {
+        error_set(error, "a guest with SEV encrypts or shares a page by its own page tables: only "
+                  "it can convert memory");
+        return false;
+    }
+    result = memory_convert(ctx->vm->memory, failed, (uint64_t)json_int(args, "size", 0),
+                            strcmp(json_text(args, "to"), "private") == 0, &failed);
     if (result)
         error_set_errno(error, result, "cannot convert memory at 0x%" PRIx64, failed);
     return result == 0;

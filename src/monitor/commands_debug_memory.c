@@ -280,16 +280,6 @@ static bool run_read(const struct monitor_ctx *ctx, struct json_object *args,
     return true;
 }
 
-static bool is_base64(const char *text)
-{
-    size_t len = strlen(text), body = len;
-
-    while (body && text[body - 1] == '=' && len - body < 2)
-        body--;
-    return len && len % 4 == 0 &&
-           strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/") == body;
-}
-
 /* Reading a pipe might never end; a file's size is known. */
 static uint8_t *data_of_fd(const struct monitor_ctx *ctx, struct json_object *args, gsize *ret_size,
                            GError **error)
@@ -337,7 +327,7 @@ static uint8_t *data_arg(const struct monitor_ctx *ctx, struct json_object *args
     }
     if (!text)
         return data_of_fd(ctx, args, ret_size, error);
-    if (is_base64(text))
+    if (text_is_base64(text))
         return g_base64_decode(text, ret_size);
     error_set(error, "Parameter 'data' expects base64");
     return NULL;

@@ -35,6 +35,8 @@ struct monitor_vm {
     void (*powerdown)(void *opaque);            /* ACPI power button */
     void (*quit)(void *opaque);
     bool (*gdbserver)(void *opaque, const char *device, GError **error);
+    /* Where firmware expects the owner's secrets (SEV). False, or NULL: nowhere. */
+    bool (*secret_area)(void *opaque, uint64_t *ret_gpa);
     unsigned (*cpu_count)(void *opaque);
     struct kvm_vcpu *(*cpu)(void *opaque, unsigned index);
     const char *name;                           /* -name, may be NULL */

@@ -4,6 +4,7 @@
 FOLDER has vmlinuz and initrd.gz (make guest-files); status 77 where something lacks.
 """
 import argparse
+import base64
 import ctypes
 import hashlib
 import os
@@ -16,6 +17,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "tools"))
 
 from cloister_vm import VmError                                                 # noqa: E402
+import sev_owner                                                                # noqa: E402
 from linux_guest import EXIT_SKIP, MIB, TIMEOUT, Guest, expect, image, tool     # noqa: E402
 
 
@@ -133,7 +135,79 @@ def secret(setting, folder):
         vm.power_off()
 
 
-CASES = {"disk": disk, "secret": secret}
+def refused(vm, name, words, **arguments):
+    reply = vm.qmp.execute(name, **arguments)
+    expect(words in reply.get("error", {}).get("desc", ""), f"{name}: {reply}")
+
+
+def acpi_tables(setting, folder, memory):
+    """Those of an ordinary VM that is alike; the same for the SEV guest."""
+    path = os.path.join(folder, "acpi")
+    with Guest(setting, "-S", memory=("-m", str(memory // MIB))) as vm:
+        vm.qmp.command("pmemsave", val=sev_owner.low_ram(memory) - sev_owner.ACPI_SIZE,
+                       size=sev_owner.ACPI_SIZE, filename=path)
+    return sev_owner.read(path)
+
+
+def expected_digest(setting, vm, acpi, memory):
+    initrd = sev_owner.read(os.path.join(setting.files, "initrd.gz"))
+    append = vm.command[vm.command.index("-append") + 1]
+    return sev_owner.launch_digest(sev_owner.read(os.path.join(setting.files, "vmlinuz")), initrd,
+                                   append, memory, acpi)
+
+
+def launch(setting, folder):
+    """States, commands and errors of a launch; the digest is that of the files and tables."""
+    memory, nonce = 256 * MIB, os.urandom(16)
+    acpi = acpi_tables(setting, folder, memory)
+    with SevGuest(setting, "-S", properties=",policy=0x3") as vm:
+        expect(vm.qmp.command("query-sev") == {
+            "enabled": True, "api-major": 0, "api-minor": 24, "build-id": 1, "policy": 3,
+            "state": "launch-secret", "sev-type": "sev", "handle": 1}, "query-sev")
+        measure = base64.b64decode(vm.qmp.command("query-sev-launch-measure")["data"])
+        expect(len(measure) == 48, f"measurement of {len(measure)} bytes")
+        able = vm.qmp.command("query-sev-capabilities")
+        expect((able["cbitpos"], able["reduced-phys-bits"]) == (51, 1), f"capabilities: {able}")
+        expect(len(base64.b64decode(able["cert-chain"])) == 3 * 2084, "the chain of certificates")
+        report = base64.b64decode(vm.qmp.command(
+            "query-sev-attestation-report", mnonce=base64.b64encode(nonce).decode())["data"])
+        expect(report[:16] == nonce, "the report's nonce")
+        expect(report[16:48] == expected_digest(setting, vm, acpi, memory),
+               "the digest isn't that of kernel, initrd, command line and tables")
+        report = "query-sev-attestation-report"
+        refused(vm, report, "mnonce must be 16 bytes (got 3)", mnonce="AAAA")
+        refused(vm, report, "decode mnonce", mnonce="*")
+        packet = {"packet-header": "AAAA", "secret": "A" * 24}
+        refused(vm, "sev-inject-launch-secret", "gpa must be specified", **packet)
+        refused(vm, "sev-inject-launch-secret", "Buffer too small", gpa=0x200000, **packet)
+        refused(vm, "sev-inject-launch-secret", "not in one piece of RAM", gpa=1 << 40, **packet)
+        refused(vm, "sev-inject-launch-secret", "decode data", gpa=0,
+                **{"packet-header": "AAAA", "secret": "A"})
+        refused(vm, "x-convert-memory", "only it can convert", gpa=0, size=4096, to="shared")
+        refused(vm, "object-del", "in use", id="sev0")
+        refused(vm, "object-add", "when it is started",
+                **{"qom-type": "sev-guest", "id": "sev1", "cbitpos": 51, "reduced-phys-bits": 1})
+        vm.qmp.command("cont")
+        expect(vm.qmp.command("query-sev")["state"] == "running", "running")
+        expect("debug: off\nkey-sharing: off\n" in vm.qmp.hmp("info sev"), vm.qmp.hmp("info sev"))
+        refused(vm, "sev-inject-launch-secret", "Not in correct state", gpa=0, **packet)
+        vm.prompt()
+        # It can't be launched again.
+        vm.qmp.command("system_reset")
+        expect(vm.wait_end(TIMEOUT) == 0, vm.errors())
+        expect("can't be reset" in vm.errors(), vm.errors())
+    with Guest(setting, "-S") as vm:
+        expect(not vm.qmp.command("query-sev")["enabled"], "an ordinary VM")
+        expect(vm.qmp.hmp("info sev") == "SEV is not enabled\n", "info sev")
+        refused(vm, "query-sev-launch-measure", "SEV launch measurement is not available")
+        refused(vm, "query-sev-capabilities", "SEV is not enabled in KVM")
+        refused(vm, "sev-inject-launch-secret", "SEV not enabled for guest", **packet)
+        refused(vm, report, "SEV is not enabled", mnonce="AAAA")
+        refused(vm, "object-add", "when it is started",
+                **{"qom-type": "sev-guest", "id": "sev1", "cbitpos": 51, "reduced-phys-bits": 1})
+
+
+CASES = {"disk": disk, "launch": launch, "secret": secret}
 
 
 def main():

@@ -7,6 +7,8 @@
 #include "debug.h"
 #include "debug_memory.h"
 #include "device.h"
+#include "encrypted.h"
+#include "error.h"
 #include "history.h"
 #include "sev_client.h"
 #include "vfio_container.h"
@@ -368,6 +370,38 @@ const char *kvm_sev_error_text(uint32_t fw)
     return "a fake";
 }
 
+int kvm_sev_platform_get(struct kvm_vm *v, struct kvm_sev_platform *ret, unsigned *ret_c_bit,
+                         uint32_t *fw)
+{
+    static uint8_t bytes[] = { 1, 2, 3 };
+
+    *ret = (struct kvm_sev_platform){ .pdh = bytes, .pdh_size = 3, .chain = bytes, .chain_size = 2,
+                                      .id = bytes, .id_size = 1 };
+    *ret_c_bit = 51;
+    return 0;
+}
+
+void kvm_sev_platform_clear(struct kvm_sev_platform *platform)
+{
+}
+
+int kvm_sev_attestation_report(struct kvm_vm *v, const uint8_t nonce[KVM_SEV_NONCE_SIZE],
+                               void **ret, uint32_t *ret_size, uint32_t *fw)
+{
+    return -ENOTTY;
+}
+
+bool memory_inject_secret(struct memory *mem, uint64_t gpa, GBytes *header, GBytes *data,
+                          GError **error)
+{
+    return false;
+}
+
+void error_set_sev(GError **error, int ret, uint32_t fw, const char *format, ...)
+{
+    error_set(error, "a fake");
+}
+
 /* An object type, so that object-add has something to make. */
 struct fake_object {
     struct object obj;
@@ -384,7 +418,11 @@ static const struct object_type fake_type = {
 };
 
 static const struct kvm_driver driver = { .name = "soft", .description = "a fake" };
+static struct kvm_sev sev = {
+    .c_bit = 51, .policy = KVM_SEV_POLICY_NODBG, .state = KVM_SEV_RUNNING, .measurement_size = 48,
+};
 static struct kvm_vm kvm = {
+    .sev = &sev,
     .driver = &driver, .type = KVM_X86_SW_PROTECTED_VM, .regime = KVM_ATTRIBUTES_GUEST_MEMFD,
 };
 
