@@ -80,22 +80,22 @@ def disk(setting, folder):
     return ['-drive', f'file={image},format=raw,if=virtio']
 
 
+def flash(folder, code, variables):
+    if not (OVMF / code).exists():
+        raise Skipped(f'no {OVMF / code} (ovmf)')
+    shutil.copy(OVMF / variables, folder / 'vars')
+    return ['-drive', f'if=pflash,format=raw,readonly=on,file={OVMF / code}',
+            '-drive', f'if=pflash,format=raw,file={folder}/vars']
+
+
 def ovmf(setting, folder):
-    code = OVMF / 'OVMF_CODE_4M.fd'
-    if not code.exists():
-        raise Skipped(f'no {code} (ovmf)')
-    shutil.copy(OVMF / 'OVMF_VARS_4M.fd', folder / 'vars')
-    return ['-drive', f'if=pflash,format=raw,readonly=on,file={code}',
-            '-drive', f'if=pflash,format=raw,file={folder}/vars', *kernel(setting, folder)]
+    return [*flash(folder, 'OVMF_CODE_4M.fd', 'OVMF_VARS_4M.fd'), *kernel(setting, folder)]
 
 
 def sev(setting, folder):
-    """OVMF, as it is, in memory of the guest's: both go through LAUNCH_UPDATE_DATA."""
-    firmware = pathlib.Path('/usr/share/ovmf/OVMF.fd')
-    if not firmware.exists():
-        raise Skipped(f'no {firmware} (ovmf)')
+    """The 4M builds start in 32 bits, where OVMF has no SEV."""
     return ['-object', 'sev-guest,id=sev0,cbitpos=51,reduced-phys-bits=1,policy=0x1',
-            '-bios', str(firmware), *kernel(setting, folder)]
+            *flash(folder, 'OVMF_CODE.fd', 'OVMF_VARS.fd'), *kernel(setting, folder)]
 
 
 # Options of softkvm.
