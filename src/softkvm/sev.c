@@ -1,55 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The commands of KVM_MEMORY_ENCRYPT_OP, a row each. */
+/* The table of commands; regions, slots, and what a vCPU asks. */
 #include "sev.h"
 
 #include "cpu.h"
 #include "range.h"
-#include "sev_guest.h"
+#include "sev_command.h"
 #include "sev_memory.h"
-#include "sev_platform.h"
 #include "soft_vcpu.h"
 #include "soft_vm.h"
 #include "usercopy.h"
 
 #include <errno.h>
-#include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOB_MAX = 16384 };      /* what the kernel hands to the firmware at once */
-
-struct region {
-    struct region *next;
+struct sev_region {
+    struct sev_region *next;
     struct kvm_enc_region region;
 };
-
-struct sev {
-    struct sev_memory *memory;
-    struct sev_guest guest;
-    int fd;                     /* LAUNCH_START's */
-    struct region *regions;
-};
-
-/* A command on its way: data is a copy of its structure. */
-struct call {
-    struct vm *vm;
-    struct kvm_sev_cmd *cmd;
-    void *data;
-};
-
-static unsigned guests;         /* atomic */
-
-unsigned sev_guest_count(void)
-{
-    return __atomic_load_n(&guests, __ATOMIC_RELAXED);
-}
-
-/* The firmware's answer. */
-static int firmware(struct call *call, int code)
-{
-    call->cmd->error = code;
-    return code ? -EIO : 0;
-}
 
 static int add_slots(struct sev_memory *memory, const struct memslots *slots)
 {
@@ -88,13 +56,13 @@ static int init(struct vm *vm)
     return 0;
 }
 
-static int cmd_init(struct call *call)
+static int cmd_init(struct sev_call *call)
 {
     return call->vm->type == KVM_X86_DEFAULT_VM ? init(call->vm) : -EINVAL;
 }
 
 /* No feature of the VMSA is offered, as there is none without SEV-ES. */
-static int cmd_init2(struct call *call)
+static int cmd_init2(struct sev_call *call)
 {
     const struct kvm_sev_init *args = call->data;
 
@@ -104,219 +72,7 @@ static int cmd_init2(struct call *call)
     return init(call->vm);
 }
 
-/* A blob of the owner's. *ret: NULL where it isn't given. */
-static int copy_blob(uint64_t addr, uint32_t size, size_t expected, uint8_t **ret)
-{
-    *ret = NULL;
-    if (!addr)
-        return 0;
-    if (!size || size > BLOB_MAX)
-        return -EINVAL;
-    *ret = calloc(1, size > expected ? size : expected);
-    if (!*ret)
-        return -ENOMEM;
-    return copy_from_user(*ret, addr, size);
-}
-
-/* From here on there is a key. */
-static int make_key(struct sev *sev)
-{
-    uint8_t vek[SEV_VEK];
-    struct sev_cipher *cipher;
-
-    if (!sev_random(vek, sizeof(vek)))
-        return -EBUSY;
-    cipher = sev_cipher_new(vek);
-    OPENSSL_cleanse(vek, sizeof(vek));
-    if (!cipher)
-        return -ENOMEM;
-    sev_memory_set_cipher(sev->memory, cipher);
-    return 0;
-}
-
-static int launch_start(struct call *call, const uint8_t *cert, const uint8_t *session)
-{
-    struct kvm_sev_launch_start *args = call->data;
-    struct sev *sev = call->vm->sev;
-    int ret;
-
-    if (sev->guest.state != SEV_UNINIT)
-        return firmware(call, SEV_RET_ASID_OWNED);
-    if (args->handle)           /* another guest's key, which NOKS would forbid */
-        return firmware(call, SEV_RET_INVALID_GUEST);
-    if (cert && session && (args->dh_len < SEV_CERT_SIZE || args->session_len < SEV_SESSION_SIZE))
-        return firmware(call, SEV_RET_INVALID_LEN);
-    ret = make_key(sev);
-    if (!ret)
-        ret = firmware(call, sev_guest_start(&sev->guest, args->policy, cert, session));
-    if (ret)
-        return ret;
-    sev->fd = call->cmd->sev_fd;
-    args->handle = sev->guest.handle;
-    __atomic_add_fetch(&guests, 1, __ATOMIC_RELAXED);
-    return copy_to_user(call->cmd->data, args, sizeof(*args));
-}
-
-static int cmd_launch_start(struct call *call)
-{
-    const struct kvm_sev_launch_start *args = call->data;
-    uint8_t *cert = NULL, *session = NULL;
-    int ret;
-
-    if (!sev_device_is(call->cmd->sev_fd))
-        return -EBADF;
-    ret = copy_blob(args->dh_uaddr, args->dh_len, SEV_CERT_SIZE, &cert);
-    if (!ret)
-        ret = copy_blob(args->session_uaddr, args->session_len, SEV_SESSION_SIZE, &session);
-    if (!ret)
-        ret = launch_start(call, cert, session);
-    free(cert);
-    free(session);
-    return ret;
-}
-
-/* Plain bytes at addr become cipher text, and part of the digest. */
-static int encrypt_in_place(struct call *call, uint64_t addr, uint64_t size)
-{
-    struct sev *sev = call->vm->sev;
-    uint8_t page[GUEST_PAGE_SIZE];
-    int ret = 0;
-
-    for (uint64_t done = 0, piece; !ret && done < size; done += piece) {
-        uint64_t at = addr + done, room = GUEST_PAGE_SIZE - at % GUEST_PAGE_SIZE;
-
-        piece = size - done < room ? size - done : room;
-        ret = copy_from_user(page, at, piece);
-        if (!ret)
-            ret = firmware(call, sev_guest_update(&sev->guest, page, piece));
-        if (!ret) {
-            sev_memory_crypt(sev->memory, true, at, page, piece);
-            ret = copy_to_user(at, page, piece);
-        }
-    }
-    return ret;
-}
-
-static int cmd_launch_update_data(struct call *call)
-{
-    const struct kvm_sev_launch_update_data *args = call->data;
-    struct sev *sev = call->vm->sev;
-    int ret;
-
-    if (!args->len || range_wraps(args->uaddr, args->len))
-        return -EINVAL;
-    if (sev->guest.state != SEV_LAUNCH_UPDATE)
-        return firmware(call, SEV_RET_INVALID_GUEST_STATE);
-    if (args->uaddr % SEV_BLOCK)
-        return firmware(call, SEV_RET_INVALID_ADDRESS);
-    if (args->len % SEV_BLOCK)
-        return firmware(call, SEV_RET_INVALID_LEN);
-    vm_pause(call->vm);
-    sev_memory_take(sev->memory, args->uaddr, args->len);
-    ret = encrypt_in_place(call, args->uaddr, args->len);
-    vm_resume(call->vm);
-    return ret;
-}
-
-/* There is no state to measure without SEV-ES. */
-static int cmd_launch_update_vmsa(struct call *call)
-{
-    return -ENOTTY;
-}
-
-/*
- * Something of a fixed size goes to a place of *len bytes.  Length 0 asks for the
- * size: that fails as in the firmware, and len is filled.
- */
-static int give_blob(struct call *call, uint64_t uaddr, uint32_t *len, const void *blob,
-                     uint32_t size)
-{
-    uint32_t room = *len;
-
-    if (room > BLOB_MAX)
-        return -EINVAL;
-    if (room && room < size)
-        return firmware(call, SEV_RET_INVALID_LEN);
-    if (room && copy_to_user(uaddr, blob, size))
-        return -EFAULT;
-    *len = size;
-    return firmware(call, room ? SEV_RET_SUCCESS : SEV_RET_INVALID_LEN);
-}
-
-static int cmd_launch_measure(struct call *call)
-{
-    struct kvm_sev_launch_measure *args = call->data;
-    struct sev_guest *guest = &call->vm->sev->guest;
-    bool wanted = args->len >= SEV_MEASUREMENT_SIZE && args->len <= BLOB_MAX;
-    int ret;
-
-    if (guest->state != SEV_LAUNCH_UPDATE && guest->state != SEV_LAUNCH_SECRET)
-        return firmware(call, SEV_RET_INVALID_GUEST_STATE);
-    /* The launch goes on after a question for the size. */
-    ret = wanted ? firmware(call, sev_guest_measure(guest)) : 0;
-    if (!ret)
-        ret = give_blob(call, args->uaddr, &args->len, guest->measurement, SEV_MEASUREMENT_SIZE);
-    if (copy_to_user(call->cmd->data, args, sizeof(*args)))
-        return -EFAULT;
-    return ret;
-}
-
-/* The packet's plain text, encrypted with the guest's key, to where the guest reads it. */
-static int put_secret(struct call *call, const uint8_t *header, uint8_t *data)
-{
-    const struct kvm_sev_launch_secret *args = call->data;
-    struct sev *sev = call->vm->sev;
-    uint64_t addr = args->guest_uaddr;
-    int ret = firmware(call, sev_guest_secret(&sev->guest, header, data, args->trans_len));
-
-    if (ret)
-        return ret;
-    vm_pause(call->vm);
-    sev_memory_take(sev->memory, addr, args->guest_len);
-    for (uint32_t done = 0, piece; !ret && done < args->guest_len; done += piece) {
-        uint32_t room = GUEST_PAGE_SIZE - (addr + done) % GUEST_PAGE_SIZE;
-
-        piece = args->guest_len - done < room ? args->guest_len - done : room;
-        sev_memory_crypt(sev->memory, true, addr + done, data + done, piece);
-        ret = copy_to_user(addr + done, data + done, piece);
-    }
-    vm_resume(call->vm);
-    return ret;
-}
-
-static int cmd_launch_secret(struct call *call)
-{
-    const struct kvm_sev_launch_secret *args = call->data;
-    uint8_t *header = NULL, *data = NULL;
-    int ret;
-
-    if (!args->guest_len || args->guest_len > BLOB_MAX || !args->hdr_uaddr || !args->trans_uaddr ||
-        range_wraps(args->guest_uaddr, args->guest_len))
-        return -EINVAL;
-    ret = copy_blob(args->trans_uaddr, args->trans_len, SEV_BLOCK, &data);
-    if (!ret)
-        ret = copy_blob(args->hdr_uaddr, args->hdr_len, SEV_SECRET_HEADER, &header);
-    if (!ret && args->hdr_len < SEV_SECRET_HEADER)
-        ret = firmware(call, SEV_RET_INVALID_LEN);
-    if (!ret && args->guest_uaddr % SEV_BLOCK)
-        ret = firmware(call, SEV_RET_INVALID_ADDRESS);
-    if (!ret && args->guest_len != args->trans_len)
-        ret = firmware(call, SEV_RET_INVALID_LEN);
-    if (!ret)
-        ret = put_secret(call, header, data);
-    free(header);
-    if (data)
-        OPENSSL_cleanse(data, args->trans_len);
-    free(data);
-    return ret;
-}
-
-static int cmd_launch_finish(struct call *call)
-{
-    return firmware(call, sev_guest_finish(&call->vm->sev->guest));
-}
-
-static int cmd_guest_status(struct call *call)
+static int cmd_guest_status(struct sev_call *call)
 {
     const struct sev_guest *guest = &call->vm->sev->guest;
     const struct kvm_sev_guest_status status = {
@@ -324,94 +80,16 @@ static int cmd_guest_status(struct call *call)
     };
 
     if (guest->state == SEV_UNINIT)
-        return firmware(call, SEV_RET_INVALID_GUEST_STATE);
+        return sev_firmware(call, SEV_RET_INVALID_GUEST_STATE);
     if (copy_to_user(call->cmd->data, &status, sizeof(status)))
         return -EFAULT;
-    return firmware(call, SEV_RET_SUCCESS);
+    return sev_firmware(call, SEV_RET_SUCCESS);
 }
 
-/* Whole blocks around [addr, addr + size), in one page, decrypted. */
-static int read_blocks(struct sev *sev, uint64_t addr, uint32_t size, uint8_t *blocks,
-                       uint64_t *start, uint64_t *length)
+/* There is no state to measure without SEV-ES. */
+static int cmd_launch_update_vmsa(struct sev_call *call)
 {
-    int ret;
-
-    *start = addr & ~(uint64_t)(SEV_BLOCK - 1);
-    *length = ((addr + size + SEV_BLOCK - 1) & ~(uint64_t)(SEV_BLOCK - 1)) - *start;
-    ret = copy_from_user(blocks, *start, *length);
-    if (!ret)
-        sev_memory_crypt(sev->memory, false, *start, blocks, *length);
-    return ret;
-}
-
-/* A piece that crosses no page on either side. */
-static int debug_piece(struct sev *sev, bool encrypt, uint64_t src, uint64_t dst, uint32_t size)
-{
-    uint8_t blocks[GUEST_PAGE_SIZE];
-    uint64_t guest = encrypt ? dst : src, start, length;
-    int ret = read_blocks(sev, guest, size, blocks, &start, &length);
-
-    if (ret)
-        return ret;
-    if (!encrypt)
-        return copy_to_user(dst, blocks + (guest - start), size);
-    ret = copy_from_user(blocks + (guest - start), src, size);
-    if (ret)
-        return ret;
-    sev_memory_crypt(sev->memory, true, start, blocks, length);
-    return copy_to_user(start, blocks, length);
-}
-
-static int debug(struct call *call, bool encrypt)
-{
-    const struct kvm_sev_dbg *args = call->data;
-    struct sev *sev = call->vm->sev;
-    int ret;
-
-    if (!args->len || !args->src_uaddr || !args->dst_uaddr ||
-        range_wraps(args->src_uaddr, args->len) || range_wraps(args->dst_uaddr, args->len))
-        return -EINVAL;
-    ret = firmware(call, sev_guest_debug(&sev->guest));
-    if (ret)
-        return ret;
-    vm_pause(call->vm);
-    sev_memory_take(sev->memory, args->src_uaddr, args->len);
-    sev_memory_take(sev->memory, args->dst_uaddr, args->len);
-    for (uint32_t done = 0, piece; !ret && done < args->len; done += piece) {
-        uint64_t src = args->src_uaddr + done, dst = args->dst_uaddr + done;
-        uint32_t src_room = GUEST_PAGE_SIZE - src % GUEST_PAGE_SIZE;
-        uint32_t dst_room = GUEST_PAGE_SIZE - dst % GUEST_PAGE_SIZE;
-
-        piece = args->len - done;
-        piece = piece < src_room ? piece : src_room;
-        piece = piece < dst_room ? piece : dst_room;
-        ret = debug_piece(sev, encrypt, src, dst, piece);
-    }
-    vm_resume(call->vm);
-    return ret;
-}
-
-static int cmd_dbg_decrypt(struct call *call)
-{
-    return debug(call, false);
-}
-
-static int cmd_dbg_encrypt(struct call *call)
-{
-    return debug(call, true);
-}
-
-static int cmd_attestation_report(struct call *call)
-{
-    struct kvm_sev_attestation_report *args = call->data;
-    uint8_t report[SEV_REPORT_SIZE];
-    int ret = firmware(call, sev_guest_report(&call->vm->sev->guest, args->mnonce, report));
-
-    if (!ret)
-        ret = give_blob(call, args->uaddr, &args->len, report, sizeof(report));
-    if (copy_to_user(call->cmd->data, args, sizeof(*args)))
-        return -EFAULT;
-    return ret;
+    return -ENOTTY;
 }
 
 static const struct command {
@@ -419,30 +97,30 @@ static const struct command {
     uint16_t size;              /* of the structure that is read */
     bool starts;                /* of a VM that isn't a SEV guest yet */
     bool asks_firmware;         /* through LAUNCH_START's descriptor */
-    int (*fn)(struct call *call);
+    int (*fn)(struct sev_call *call);
 } commands[] = {
     { KVM_SEV_INIT, 0, true, false, cmd_init },
     { KVM_SEV_INIT2, sizeof(struct kvm_sev_init), true, false, cmd_init2 },
-    { KVM_SEV_LAUNCH_START, sizeof(struct kvm_sev_launch_start), false, false, cmd_launch_start },
+    { KVM_SEV_LAUNCH_START, sizeof(struct kvm_sev_launch_start), false, false, sev_launch_start },
     { KVM_SEV_LAUNCH_UPDATE_DATA, sizeof(struct kvm_sev_launch_update_data), false, true,
-      cmd_launch_update_data },
+      sev_launch_update_data },
     { KVM_SEV_LAUNCH_UPDATE_VMSA, 0, false, false, cmd_launch_update_vmsa },
     { KVM_SEV_LAUNCH_MEASURE, sizeof(struct kvm_sev_launch_measure), false, true,
-      cmd_launch_measure },
+      sev_launch_measure },
     { KVM_SEV_LAUNCH_SECRET, sizeof(struct kvm_sev_launch_secret), false, true,
-      cmd_launch_secret },
-    { KVM_SEV_LAUNCH_FINISH, 0, false, true, cmd_launch_finish },
+      sev_launch_secret },
+    { KVM_SEV_LAUNCH_FINISH, 0, false, true, sev_launch_finish },
     { KVM_SEV_GUEST_STATUS, 0, false, true, cmd_guest_status },
-    { KVM_SEV_DBG_DECRYPT, sizeof(struct kvm_sev_dbg), false, true, cmd_dbg_decrypt },
-    { KVM_SEV_DBG_ENCRYPT, sizeof(struct kvm_sev_dbg), false, true, cmd_dbg_encrypt },
+    { KVM_SEV_DBG_DECRYPT, sizeof(struct kvm_sev_dbg), false, true, sev_dbg_decrypt },
+    { KVM_SEV_DBG_ENCRYPT, sizeof(struct kvm_sev_dbg), false, true, sev_dbg_encrypt },
     { KVM_SEV_GET_ATTESTATION_REPORT, sizeof(struct kvm_sev_attestation_report), false, true,
-      cmd_attestation_report },
+      sev_attestation_report },
 };
 
 static int run_command(struct vm *vm, const struct command *command, struct kvm_sev_cmd *cmd)
 {
     uint64_t data[8];
-    struct call call = { vm, cmd, data };
+    struct sev_call call = { vm, cmd, data };
 
     if (!command->starts && !vm->sev)
         return -ENOTTY;
@@ -479,7 +157,7 @@ int sev_op(struct vm *vm, unsigned long arg)
 /* Nothing can move memory away here: what is registered is only remembered. */
 int sev_register(struct vm *vm, const struct kvm_enc_region *region)
 {
-    struct region *new;
+    struct sev_region *new;
     int ret = 0;
 
     if (!vm->options.sev)
@@ -507,14 +185,14 @@ int sev_register(struct vm *vm, const struct kvm_enc_region *region)
 
 int sev_unregister(struct vm *vm, const struct kvm_enc_region *region)
 {
-    struct region *found = NULL;
+    struct sev_region *found = NULL;
     int ret = -EINVAL;
 
     pthread_mutex_lock(&vm->lock);
     if (!vm->sev) {
         ret = -ENOTTY;
     } else {
-        struct region **link = &vm->sev->regions;
+        struct sev_region **link = &vm->sev->regions;
 
         while (*link && memcmp(&(*link)->region, region, sizeof(*region)))
             link = &(*link)->next;
@@ -594,11 +272,9 @@ void sev_free(struct vm *vm)
     if (!sev)
         return;
     sev_memory_free(sev->memory);
-    if (sev->guest.state != SEV_UNINIT)
-        __atomic_sub_fetch(&guests, 1, __ATOMIC_RELAXED);
     sev_guest_clear(&sev->guest);
     while (sev->regions) {
-        struct region *region = sev->regions;
+        struct sev_region *region = sev->regions;
 
         sev->regions = region->next;
         free(region);

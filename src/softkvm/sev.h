@@ -55,7 +55,5 @@ void sev_free(struct vm *vm);
 /* "/dev/sev": a descriptor or -errno; and is this one? */
 int sev_device_open(void);
 bool sev_device_is(int fd);
-/* How many guests there are, for its status. */
-unsigned sev_guest_count(void);
 
 #endif

@@ -6,6 +6,7 @@
  */
 #include "descriptor.h"
 #include "sev.h"
+#include "sev_guest.h"
 #include "sev_platform.h"
 #include "usercopy.h"
 

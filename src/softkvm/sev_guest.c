@@ -29,6 +29,13 @@ struct secret_header {
 };
 _Static_assert(sizeof(struct secret_header) == SEV_SECRET_HEADER, "SEV API, 6.6");
 
+static unsigned guests;         /* atomic */
+
+unsigned sev_guest_count(void)
+{
+    return __atomic_load_n(&guests, __ATOMIC_RELAXED);
+}
+
 static int check_policy(uint32_t policy)
 {
     uint8_t major = policy >> 16, minor = policy >> 24;
@@ -94,6 +101,7 @@ int sev_guest_start(struct sev_guest *guest, uint32_t policy, const uint8_t *cer
     guest->policy = policy;
     guest->handle = __atomic_add_fetch(&handles, 1, __ATOMIC_RELAXED);
     guest->state = SEV_LAUNCH_UPDATE;
+    __atomic_add_fetch(&guests, 1, __ATOMIC_RELAXED);
     return SEV_RET_SUCCESS;
 }
 
@@ -225,6 +233,8 @@ int sev_guest_report(const struct sev_guest *guest, const uint8_t nonce[SEV_NONC
 
 void sev_guest_clear(struct sev_guest *guest)
 {
+    if (guest->state != SEV_UNINIT)
+        __atomic_sub_fetch(&guests, 1, __ATOMIC_RELAXED);
     EVP_MD_CTX_free(guest->digest);
     OPENSSL_cleanse(guest, sizeof(*guest));
 }

@@ -47,4 +47,7 @@ int sev_guest_report(const struct sev_guest *guest, const uint8_t nonce[SEV_NONC
 
 void sev_guest_clear(struct sev_guest *guest);
 
+/* How many there are in this process, from start to clear. */
+unsigned sev_guest_count(void);
+
 #endif
