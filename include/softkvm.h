@@ -67,6 +67,14 @@ SOFTKVM_PUBLIC int softkvm_open(const struct softkvm_options *options);
 /* What open("/dev/sev", O_RDWR | O_CLOEXEC) is, for SEV_ISSUE_CMD and KVM_SEV_LAUNCH_START. */
 SOFTKVM_PUBLIC int softkvm_open_sev(void);
 
+/*
+ * softkvm_sev_platform - SEV's platform is one machine, whose keys stay: they are derived from
+ * these bytes, 32 or more, which whoever has them can do too.  Without, each process makes
+ * its own.  So an owner can make a session for a guest that starts later.  -EINVAL; -EBUSY:
+ * there are keys already, as somebody has used them.
+ */
+SOFTKVM_PUBLIC int softkvm_sev_platform(const void *secret, size_t size);
+
 /* ioctl(2) on a descriptor of this library.  -EBADF: it isn't one. */
 SOFTKVM_PUBLIC int softkvm_ioctl(int fd, unsigned long request, unsigned long arg);
 

@@ -24,6 +24,11 @@ struct kvm_driver {
     int (*mmap)(size_t length, int prot, int flags, int fd, off_t offset, void **ret);
     int (*munmap)(void *addr, size_t length);
     int (*close)(int fd);
+    /*
+     * The secret that SEV's platform derives its keys from, before it is used (-EBUSY: it
+     * was).  NULL: it has keys of its own.
+     */
+    int (*sev_platform)(const void *secret, size_t size);
     /* SEV's platform device, for KVM_MEMORY_ENCRYPT_OP.  NULL: there is no such thing. */
     int (*open_sev)(const char *path);
     /*

@@ -64,6 +64,7 @@ static int soft_inject(const char *what, const char *rule)
         .munmap = softkvm_munmap,               \
         .close = softkvm_close,                 \
         .open_sev = soft_open_sev,              \
+        .sev_platform = softkvm_sev_platform,   \
         .inject = soft_inject,                  \
         .private_run = softkvm_private_run,     \
     }

@@ -5,9 +5,11 @@
  */
 #include "accel.h"
 
+#include "boot.h"
 #include "error.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 static const struct candidate {
@@ -136,6 +138,29 @@ static bool inject(const struct kvm_driver *driver, const char *what, const char
     return false;
 }
 
+/* A platform that stays the same from one start to the next, for sessions of owners. */
+static bool set_sev_platform(const struct machine_config *cfg, const struct kvm_driver *driver,
+                             GError **error)
+{
+    enum { MAX_SECRET = 64 << 10 };
+    const char *name = cfg->soft.sev_platform;
+    g_autofree uint8_t *secret = NULL;
+    uint64_t size;
+    int ret = -EINVAL;
+
+    if (!name || !driver->sev_platform)
+        return true;
+    if (!boot_read_file("-accel: soft,sev-platform", name, &secret, &size, error))
+        return false;
+    if (size <= MAX_SECRET)
+        ret = driver->sev_platform(secret, size);
+    explicit_bzero(secret, size);
+    if (ret)
+        error_set(error, "-accel: soft,sev-platform=%s: %" PRIu64 " bytes: 32 to %d that nobody else "
+                  "has", name, size, MAX_SECRET);
+    return ret == 0;
+}
+
 /* After the choice, whose probes aren't what the rules are for. */
 static bool inject_all(const struct machine_config *cfg, const struct kvm_driver *driver,
                        GError **error)
@@ -172,7 +197,7 @@ bool accel_choose(const struct machine_config *cfg, const struct kvm_needs *need
                   kvm_only ? "-accel soft" : "another kvm-type or memory backend");
         return false;
     }
-    if (!inject_all(cfg, chosen->driver, error))
+    if (!inject_all(cfg, chosen->driver, error) || !set_sev_platform(cfg, chosen->driver, error))
         return false;
     *ret = chosen->driver;
     *ret_reason = g_strdup_printf("using %s: %s", chosen->title,

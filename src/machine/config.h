@@ -42,7 +42,7 @@ struct machine_options {
 /* The properties of -accel soft; index of an enum in its names[]. */
 struct soft_options {
     int memory_attributes;
-    char *pin;
+    char *pin, *sev_platform;
     GPtrArray *fails;           /* of char * */
 };
 

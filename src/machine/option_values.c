@@ -195,6 +195,9 @@ static const struct property soft_properties[] = {
       .help = "which ioctl sets them: auto, vm, vm2 (the draft), guest-memfd" },
     { .name = "pin", .kind = PROP_STRING, .offset = offsetof(struct soft_options, pin),
       .help = "for tests: OFFSET[+SIZE][:TRIES] of each guest_memfd can't become private" },
+    { .name = "sev-platform", .kind = PROP_STRING,
+      .offset = offsetof(struct soft_options, sev_platform),
+      .help = "a file of 32 bytes or more that SEV's platform has its keys from" },
     { .name = NULL },
 };
 
@@ -217,8 +220,7 @@ static bool set_soft(struct machine_config *cfg, const char *value, GError **err
             if (!found) {
                 g_clear_error(error);
                 error_set(error, "Property 'soft-accel.%s' not found: memory-attributes, "
-                          "fail, pin",
-                          opt->key);
+                          "sev-platform, fail, pin", opt->key);
             }
             return false;
         }
@@ -235,6 +237,7 @@ OPTION_SETTER(option_set_accel)
                               "kvm     the system's KVM, /dev/kvm\n"
                               "soft    softkvm, the same API in software: anywhere, slower;\n"
                               "        memory-attributes=auto|vm|vm2|guest-memfd\n"
+                              "        sev-platform=FILE: what SEV has its keys from\n"
                               "        for tests: fail=WHAT:FIRST[-[LAST]][:ERRNO], "
                               "pin=OFFSET[+SIZE][:TRIES]\n");
         return true;

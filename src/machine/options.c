@@ -304,7 +304,7 @@ void config_clear(struct machine_config *cfg)
         cfg->trace_file, cfg->kernel, cfg->initrd, cfg->append, cfg->bios, cfg->debugcon,
         cfg->name, cfg->uuid, cfg->gdb, cfg->pidfile, cfg->print, m->accel, m->memory_backend,
         m->confidential_guest_support, m->debug, m->kernel, m->initrd, m->append, m->firmware,
-        cfg->soft.pin,
+        cfg->soft.pin, cfg->soft.sev_platform,
     };
     GPtrArray *lists[] = {
         cfg->accels, cfg->soft.fails, cfg->objects, cfg->chardevs, cfg->drives, cfg->blockdevs,

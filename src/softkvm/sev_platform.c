@@ -4,10 +4,13 @@
 
 #include "sev_crypto.h"
 
+#include <errno.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/obj_mac.h>
 #include <openssl/param_build.h>
 #include <pthread.h>
 #include <string.h>
@@ -20,6 +23,7 @@ enum {
     /* Offsets in a certificate. */
     AT_API = 4, AT_USAGE = 8, AT_ALGO = 12, AT_KEY = 16, AT_SIGNATURE = 0x414,
     SIGNATURE_STEP = 0x208, SIGNED_SIZE = 0x414,
+    SECRET_SIZE = 64, SECRET_MIN = 32,
 };
 
 static const uint32_t usages[NR_KEYS] = {
@@ -32,7 +36,11 @@ static struct {
     EVP_PKEY *key[NR_KEYS];
     uint8_t cert[NR_KEYS][SEV_CERT_SIZE];
     uint8_t id[64];
-} platform = { .once = PTHREAD_ONCE_INIT };
+    /* What all of it is derived from; without, it is random. */
+    pthread_mutex_t lock;
+    bool derived, settled;
+    uint8_t secret[SECRET_SIZE];
+} platform = { .once = PTHREAD_ONCE_INIT, .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static void put32(uint8_t *at, uint32_t value)
 {
@@ -109,12 +117,97 @@ static bool sign_cert(enum key key, unsigned slot, enum key signer)
     return sign(platform.key[signer], platform.cert[key], SIGNED_SIZE, at + 8);
 }
 
+/* --- Keys that stay --- */
+
+int sev_platform_derive(const void *secret, size_t size)
+{
+    int ret = 0;
+
+    if (!secret || size < SECRET_MIN)
+        return -EINVAL;
+    pthread_mutex_lock(&platform.lock);
+    if (platform.settled)
+        ret = -EBUSY;
+    else if (HMAC(EVP_sha512(), "softkvm-sev", 11, secret, size, platform.secret, NULL))
+        platform.derived = true;
+    else
+        ret = -EINVAL;
+    pthread_mutex_unlock(&platform.lock);
+    return ret;
+}
+
+/* 64 bytes that belong to a number of what there is. */
+static bool derive(uint32_t number, uint8_t out[SECRET_SIZE])
+{
+    return HMAC(EVP_sha512(), platform.secret, SECRET_SIZE, (const void *)&number, sizeof(number),
+                out, NULL) != NULL;
+}
+
+/* The pair of keys with this private number. */
+static EVP_PKEY *key_pair(const EC_GROUP *group, const BIGNUM *number)
+{
+    OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
+    EC_POINT *point = EC_POINT_new(group);
+    uint8_t bytes[1 + 2 * P384_BYTES];
+    OSSL_PARAM *params = NULL;
+    EVP_PKEY *key = NULL;
+
+    if (builder && ctx && point && EC_POINT_mul(group, point, number, NULL, NULL, NULL) == 1 &&
+        EC_POINT_point2oct(group, point, POINT_CONVERSION_UNCOMPRESSED, bytes, sizeof(bytes),
+                           NULL) == sizeof(bytes) &&
+        OSSL_PARAM_BLD_push_utf8_string(builder, OSSL_PKEY_PARAM_GROUP_NAME, "P-384", 0) == 1 &&
+        OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_PRIV_KEY, number) == 1 &&
+        OSSL_PARAM_BLD_push_octet_string(builder, OSSL_PKEY_PARAM_PUB_KEY, bytes,
+                                         sizeof(bytes)) == 1)
+        params = OSSL_PARAM_BLD_to_param(builder);
+    if (!params || EVP_PKEY_fromdata_init(ctx) != 1 ||
+        EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_KEYPAIR, params) != 1)
+        key = NULL;
+    OSSL_PARAM_free(params);
+    EC_POINT_free(point);
+    EVP_PKEY_CTX_free(ctx);
+    OSSL_PARAM_BLD_free(builder);
+    return key;
+}
+
+/* A number of 512 bits, less what is too much for the curve: its bias is nobody's concern. */
+static EVP_PKEY *derive_key(enum key which)
+{
+    EC_GROUP *group = EC_GROUP_new_by_curve_name(NID_secp384r1);
+    BIGNUM *number = NULL;
+    BN_CTX *ctx = BN_CTX_new();
+    uint8_t bytes[SECRET_SIZE];
+    EVP_PKEY *key = NULL;
+
+    if (group && ctx && derive(which, bytes))
+        number = BN_bin2bn(bytes, sizeof(bytes), NULL);
+    if (number && BN_mod(number, number, EC_GROUP_get0_order(group), ctx) == 1 &&
+        !BN_is_zero(number))
+        key = key_pair(group, number);
+    BN_clear_free(number);
+    BN_CTX_free(ctx);
+    EC_GROUP_free(group);
+    return key;
+}
+
+static bool make_id(void)
+{
+    if (platform.derived)
+        return derive(NR_KEYS, platform.id);
+    return sev_random(platform.id, sizeof(platform.id));
+}
+
 static void make_platform(void)
 {
-    bool ok = sev_random(platform.id, sizeof(platform.id));
+    bool ok;
 
+    pthread_mutex_lock(&platform.lock);
+    platform.settled = true;
+    pthread_mutex_unlock(&platform.lock);
+    ok = make_id();
     for (int key = 0; ok && key < NR_KEYS; key++) {
-        platform.key[key] = EVP_EC_gen("P-384");
+        platform.key[key] = platform.derived ? derive_key(key) : EVP_EC_gen("P-384");
         ok = platform.key[key] && make_cert(key);
     }
     platform.ok = ok && sign_cert(OCA, 0, OCA) && sign_cert(PEK, 0, OCA) &&

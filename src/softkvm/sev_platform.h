@@ -21,6 +21,9 @@ enum {
     SEV_USAGE_PEK = 0x1002, SEV_ALGO_ECDSA_SHA256 = 0x2,
 };
 
+/* Keys out of a secret, before any is made. 0, -EINVAL: too short, -EBUSY: there are some. */
+int sev_platform_derive(const void *secret, size_t size);
+
 /* False, as all of these: libcrypto refused. pdh and chain: of the sizes above. */
 bool sev_platform_export(uint8_t *pdh, uint8_t *chain);
 

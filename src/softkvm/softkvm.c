@@ -8,6 +8,7 @@
 #include "gmem_mapping.h"
 #include "guest_memfd.h"
 #include "sev.h"
+#include "sev_platform.h"
 #include "system.h"
 
 #include <errno.h>
@@ -55,6 +56,15 @@ int softkvm_open_sev(void)
 {
     const struct call call = call_begin();
     int ret = sev_device_open();
+
+    call_end(&call);
+    return ret;
+}
+
+int softkvm_sev_platform(const void *secret, size_t size)
+{
+    const struct call call = call_begin();
+    int ret = sev_platform_derive(secret, size);
 
     call_end(&call);
     return ret;

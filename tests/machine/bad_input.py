@@ -140,6 +140,8 @@ CASES = [
     (SEV.replace("-bits=1", "-bits=1,handle=7"), "the launch can't be started"),
     (SEV.replace("{}/bzimage", "{guest}"), "PVH entry reads its start info without the C-bit"),
     (SEV.replace("-accel soft", "-accel kvm"), "-accel: /dev/kvm "),
+    (SEV.replace("-accel soft", "-accel soft,sev-platform={}/missing"), "sev-platform: "),
+    (SEV.replace("-accel soft", "-accel soft,sev-platform={}/short-elf"), "32 to 65536"),
     (SEV + "-m 64,maxmem=1G -object memory-backend-ram,id=m,size=64M "
      "-device virtio-mem-pci,memdev=m", "Discarding RAM is disabled"),
     (SEV + "-device virtio-rng-pci,x-share-rings=on", "x-share-rings=off"),

@@ -207,7 +207,49 @@ def launch(setting, folder):
                 **{"qom-type": "sev-guest", "id": "sev1", "cbitpos": 51, "reduced-phys-bits": 1})
 
 
-CASES = {"disk": disk, "launch": launch, "secret": secret}
+def platform_guest(setting, secret, properties):
+    """Stopped, on the platform that has its keys from this file."""
+    return SevGuest(setting, "-S", "-accel", f"soft,sev-platform={secret}", properties=properties)
+
+
+def owner(setting, folder):
+    """A session, the measurement by its key, and a secret that is the guest's command line."""
+    secret, memory, policy = os.path.join(folder, "platform"), 256 * MIB, 0x1
+    for name in (secret, secret + "2"):
+        with open(name, "wb") as file:
+            file.write(os.urandom(32))
+    with platform_guest(setting, secret, "") as vm:
+        pdh = base64.b64decode(vm.qmp.command("query-sev-capabilities")["pdh"])
+    files = [os.path.join(folder, name) for name in ("godh.b64", "session.b64")]
+    cert, session, tek, tik = sev_owner.make_session(pdh, policy)
+    for name, data in zip(files, (cert, session)):
+        with open(name, "wb") as file:
+            file.write(base64.b64encode(data) + b"\n")
+    properties = ",dh-cert-file={},session-file={}".format(*files)
+    with platform_guest(setting, secret, properties) as vm:
+        blob = base64.b64decode(vm.qmp.command("query-sev-launch-measure")["data"])
+        digest = expected_digest(setting, vm, acpi_tables(setting, folder, memory), memory)
+        wanted = sev_owner.measurement(tik, (0, 24), 1, policy, digest, blob[32:])
+        expect(blob[:32] == wanted, "the measurement isn't what its owner computes")
+        line = b"console=ttyS0 panic=-1 owner=was-here\0"
+        for measure, words in ((bytes(32), "SEV's firmware says 11: Bad measurement"), (blob, None)):
+            header, data = sev_owner.make_secret(tek, tik, measure, line)
+            packet = {"packet-header": base64.b64encode(header).decode(),
+                      "secret": base64.b64encode(data).decode(), "gpa": 0x10000}
+            if words:
+                refused(vm, "sev-inject-launch-secret", words, **packet)
+        vm.qmp.command("sev-inject-launch-secret", **packet)
+        vm.qmp.command("cont")
+        vm.prompt()
+        expect("owner=was-here" in vm.run("cat /proc/cmdline"), "the secret")
+        vm.power_off()
+    for other, wrong in ((properties + ",policy=0x0", secret), (properties, secret + "2")):
+        with platform_guest(setting, wrong, other) as vm:
+            expect(vm.wait_end(TIMEOUT) == 1 and "says 11: Bad measurement" in vm.errors(),
+                   f"a session for something else: {vm.errors()}")
+
+
+CASES = {"disk": disk, "launch": launch, "owner": owner, "secret": secret}
 
 
 def main():
