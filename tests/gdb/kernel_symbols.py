@@ -64,6 +64,7 @@ def session(arguments, kind, vmlinux):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--binary", default="build/cloister")
+    parser.add_argument("--accel", default="soft")
     parser.add_argument("--files", default="build/guest")
     parser.add_argument("--vmlinux", default=os.environ.get("VMLINUX"))
     parser.add_argument("kinds", nargs="+", metavar="KIND")

@@ -6,11 +6,12 @@ addresses itself, in /proc/kallsyms.  FOLDER has vmlinuz and initrd.gz (make gue
 status 77 where it or gdb hasn't.
 """
 import argparse
+import shutil
 import subprocess
 import sys
 
-from stock_kernel import (EXIT_SKIP, PROMPT, TIMEOUT, Linux, VmError, finish, gdb, kernel_symbols,
-                          machine, missing_parts)
+from stock_kernel import (EXIT_SKIP, PROMPT, TIMEOUT, Linux, VmError, finish, gdb, in_order,
+                          kernel_symbols, machine, missing_parts)
 
 NAMES = ("start_kernel", "__x64_sys_newuname", "__do_sys_newuname", "do_syscall_64",
          "linux_banner", "init_uts_ns")
@@ -48,8 +49,6 @@ def system_call(vm, at):
 
 def from_the_start(vm, at):
     """Before the kernel has page tables of its own: only a debug register can wait there."""
-    vm.qmp.command("stop")
-    vm.qmp.command("system_reset")
     start = len(vm.console)
     debugger = gdb(vm.stub, [
         f"hbreak *{at['start_kernel']:#x}", "continue", "print/x $pc",
@@ -61,9 +60,32 @@ def from_the_start(vm, at):
     vm.wait_for(PROMPT, TIMEOUT, start)
 
 
+def lldb_session(vm, at):
+    """Attach, stop at an address, registers, private memory, a step, go on."""
+    program = next((p for p in ("lldb", "lldb-14") if shutil.which(p)), None)
+    if not program:
+        return "no lldb"
+    vm.qmp.command("stop")
+    start = len(vm.console)
+    vm.type("uname -s; echo lldb $?\n")
+    commands = [f"process connect --plugin gdb-remote unix-connect://{vm.stub}",
+                f"breakpoint set -H -a {at['__x64_sys_newuname']:#x}", "continue",
+                "register read rip cr3",
+                f"memory read --format s {at['linux_banner']:#x}", "thread step-inst",
+                "register read rip", "breakpoint delete -f", "detach"]
+    ran = subprocess.run([program, "-b", "-x"] + [word for c in commands for word in ("-o", c)],
+                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                         stderr=subprocess.STDOUT, text=True, timeout=TIMEOUT, check=False)
+    in_order(ran.stdout, (rf"rip = {at['__x64_sys_newuname']:#018x}", r"cr3 = 0x",
+                          r'"Linux version ', r"rip = 0x", r"detached"))
+    vm.wait_for(r"^lldb 0$", TIMEOUT, start)
+    return "ok"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--binary", default="build/cloister")
+    parser.add_argument("--accel", default="soft")
     parser.add_argument("--files", default="build/guest")
     parser.add_argument("kinds", nargs="+", metavar="KIND")
     arguments = parser.parse_args()
@@ -76,9 +98,18 @@ def main():
             at = kernel_symbols(vm, NAMES)
             system_call(vm, at)
             print(f"{kind}: a system call of the running kernel: ok", flush=True)
-            from_the_start(vm, at)
-            print(f"{kind}: from the reset to the shell: ok", flush=True)
+            print(f"{kind}: lldb: {lldb_session(vm, at)}", flush=True)
+            # A SEV guest can't be reset, only launched again.
+            if kind != "sev":
+                vm.qmp.command("stop")
+                vm.qmp.command("system_reset")
+                from_the_start(vm, at)
             vm.power_off()
+        if kind == "sev":
+            with Linux(arguments, machine(kind), more=["-S"]) as vm:
+                from_the_start(vm, at)
+                vm.power_off()
+        print(f"{kind}: from the start to the shell: ok", flush=True)
     return 0
 
 

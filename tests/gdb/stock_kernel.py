@@ -19,10 +19,15 @@ GDB_SETUP = ["set pagination off", "set confirm off", "set width 0", "set remote
              "set architecture i386:x86-64"]
 
 
-def machine(kind):
+def machine(kind, policy=0):
     """cloister's options for a VM that a debugger may change."""
     if kind == "default":
         return ["-machine", "q35", "-m", "256M"]
+    if kind == "sev":
+        return ["-machine", "q35,kvm-type=sev,confidential-guest-support=sev0,debug=d0",
+                "-m", "256M", "-object",
+                f"sev-guest,id=sev0,cbitpos=51,reduced-phys-bits=1,policy={policy}",
+                "-object", "sev-guest-debug,id=d0"]
     options = protected(kind, "256M")
     options[1] += ",debug=d0"
     return ["-object", "sw-protected-vm-debug,id=d0,allow=read-write", *options]
@@ -35,7 +40,7 @@ class Linux(Vm):
         self.stub_folder = tempfile.TemporaryDirectory(prefix="cloister-gdb-")
         self.stub = os.path.join(self.stub_folder.name, "gdb.sock")
         super().__init__(setting.binary, [
-            "-accel", "soft", *options, "-kernel", os.path.join(setting.files, "vmlinuz"),
+            "-accel", setting.accel, *options, "-kernel", os.path.join(setting.files, "vmlinuz"),
             "-initrd", os.path.join(setting.files, "initrd.gz"),
             "-append", f"console=ttyS0 panic=-1 nokaslr {append}", "-gdb", f"unix:{self.stub}",
             *more])
@@ -43,6 +48,15 @@ class Linux(Vm):
     def close(self):
         super().close()
         self.stub_folder.cleanup()
+
+    def wait_for(self, pattern, timeout, start=0):
+        try:
+            return super().wait_for(pattern, timeout, start)
+        except VmError as error:
+            if "userfaultfd" in str(error):
+                print(f"skipped: {error}")
+                sys.exit(EXIT_SKIP)
+            raise
 
     def shell(self, line, pattern):
         start = len(self.console)
@@ -88,13 +102,8 @@ def gdb(stub, commands, elf=None):
                             stderr=subprocess.STDOUT, text=True)
 
 
-def finish(process, patterns):
-    """The matches of what it must print, in this order, until it ends."""
-    try:
-        text, _ = process.communicate(timeout=TIMEOUT)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        raise VmError(f"gdb doesn't end:\n{process.communicate()[0]}") from None
+def in_order(text, patterns):
+    """The match of each, one behind the other."""
     at, found = 0, []
     for pattern in patterns:
         match = re.compile(pattern, re.M).search(text, at)
@@ -103,3 +112,13 @@ def finish(process, patterns):
         at = match.end()
         found.append(match)
     return found
+
+
+def finish(process, patterns):
+    """The matches of what it must print, in this order, until it ends."""
+    try:
+        text, _ = process.communicate(timeout=TIMEOUT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise VmError(f"gdb doesn't end:\n{process.communicate()[0]}") from None
+    return in_order(text, patterns)
