@@ -175,7 +175,8 @@ struct core_dump *core_dump_new(struct debug *dbg, int fd, const struct core_dum
     dump->dbg = dbg;
     dump->fd = fd;
     dump->head = g_byte_array_new();
-    dump->buf = g_malloc(STEP);
+    /* Whole pages: what a guest copies into without a detour (debug_memory.h). */
+    dump->buf = g_aligned_alloc0(1, STEP, GUEST_PAGE_SIZE);
     if (!prepare(dump, opt, error)) {
         core_dump_free(dump);
         return NULL;
@@ -190,7 +191,7 @@ void core_dump_free(struct core_dump *dump)
     if (dump->runs)
         g_array_unref(dump->runs);
     g_byte_array_unref(dump->head);
-    g_free(dump->buf);
+    g_aligned_free(dump->buf);
     g_free(dump);
 }
 

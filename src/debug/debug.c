@@ -13,7 +13,7 @@
 #include <inttypes.h>
 
 enum {
-    PIECE_MAX = 1 << 20,        /* copied under the memory lock, or converted, in one go */
+    PIECE_MAX = 4 << 20,        /* copied under the memory lock, or converted, in one go */
     MMIO_MAX = 8,
     STATE_TRIES = 3,            /* the guest may change a page's state while we look */
 };

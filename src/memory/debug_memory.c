@@ -139,16 +139,25 @@ static int guest_copies(struct memory *mem, struct kvm_vcpu *vcpu, void *bounce,
     return guest_copy_run(mem, vcpu, copies, ret_what);
 }
 
+static bool whole_pages(const void *buf, uint64_t size)
+{
+    return !(((uintptr_t)buf | size) & (GUEST_PAGE_SIZE - 1));
+}
+
 /* Words of 8 bytes, seen by the guest in a buffer of whole pages; the ends are kept on a write. */
 static int copy_by_guest(struct memory *mem, struct kvm_vcpu *vcpu, uint64_t gpa, void *buf,
                          uint64_t size, bool write, const char **ret_what)
 {
     uint64_t start = gpa & ~7ULL, words = (gpa + size - start + 7) & ~7ULL;
     uint64_t room = (words + GUEST_PAGE_SIZE - 1) & ~(uint64_t)(GUEST_PAGE_SIZE - 1);
-    char *bounce = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     bool whole = start == gpa && words == size;
+    char *bounce;
     int ret = 0;
 
+    /* Much at a time comes in such buffers: nothing is copied twice. */
+    if (whole && whole_pages(buf, size))
+        return guest_copies(mem, vcpu, buf, start, words, !write, ret_what);
+    bounce = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     *ret_what = "memory for the copy";
     if (bounce == MAP_FAILED)
         return -errno;

@@ -374,6 +374,39 @@ static void test_rep_is_interrupted_and_resumed(void **state)
     assert_memory_equal(m->ram + DATA, m->ram + DATA + 0x20000, 0x10000);
 }
 
+/* Pages that want the same TLB entry are copied as others are: a walk a page, not an element. */
+static void test_rep_between_colliding_pages(void **state)
+{
+    enum { PAGES = 4, APART = TLB_SIZE * CPU_PAGE_SIZE, COPY = 6 << 20 };
+    struct flat_machine *m = *state;
+    struct cpu *cpu = m->cpu;
+    uint64_t fills;
+
+    ENTER64(m, 0xf3, 0x48, 0xa5, 0xf4);
+    flat_write64(m, TABLES + 0x2000 + (APART >> 21) * 8, COPY | 0x87);
+    for (unsigned i = 0; i < PAGES * CPU_PAGE_SIZE; i++)
+        m->ram[DATA + i] = (uint8_t)(i * 7 + i / CPU_PAGE_SIZE);
+    cpu->regs[REG_RSI] = DATA;
+    cpu->regs[REG_RDI] = APART + (DATA & 0x1fffff);
+    assert_int_equal((cpu->regs[REG_RDI] ^ DATA) & (APART - 1), 0);
+    cpu->regs[REG_RCX] = PAGES * CPU_PAGE_SIZE / 8;
+    fills = cpu->tlb_fills;
+    assert_int_equal(cpu_run(cpu), CPU_EXIT_HLT);
+    assert_in_range(cpu->tlb_fills - fills, 1, 4 * PAGES + 2);
+    assert_memory_equal(m->ram + COPY + (DATA & 0x1fffff), m->ram + DATA, PAGES * CPU_PAGE_SIZE);
+    /* Into what isn't mapped: nothing is copied there, and the instruction can be resumed. */
+    flat_write64(m, TABLES + 0x2000 + (APART >> 21) * 8, 0);
+    tlb_flush_all(cpu);
+    cpu->regs[REG_RIP] = CODE;
+    cpu->regs[REG_RSI] = DATA;
+    cpu->regs[REG_RDI] = APART + (DATA & 0x1fffff);
+    cpu->regs[REG_RCX] = 100;
+    assert_int_equal(cpu_run(cpu), CPU_EXIT_HLT);
+    assert_in_range(cpu->regs[REG_RIP], HANDLER + 14 * 16, HANDLER + 14 * 16 + 1);
+    assert_int_equal(cpu->regs[REG_RCX], 100);
+    assert_int_equal(cpu->cr2, APART + (DATA & 0x1fffff));
+}
+
 /* REP STOS to a device: each element is an access of its own, ended by access_done(). */
 static void test_rep_to_mmio(void **state)
 {
@@ -628,6 +661,7 @@ int main(void)
         TEST(test_masked_interrupt_does_not_stop),
         TEST(test_request_ends_endless_loop),
         TEST(test_rep_is_interrupted_and_resumed),
+        TEST(test_rep_between_colliding_pages),
         TEST(test_rep_to_mmio),
         TEST(test_locked_access_to_mmio),
         TEST(test_watched_data_traps),

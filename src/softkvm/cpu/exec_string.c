@@ -94,6 +94,29 @@ static void *run_host(struct cpu *cpu, const struct insn *insn, enum cpu_reg reg
     return tlb_host(cpu, linear, insn->size, access, e);
 }
 
+/* Source and destination are to be had through the same TLB entry, one at a time. */
+static bool pages_collide(struct cpu *cpu, const struct insn *insn)
+{
+    uint64_t from, to;
+
+    return element_linear(cpu, insn, REG_RSI, ACCESS_READ, &from) == CPU_OK &&
+           element_linear(cpu, insn, REG_RDI, ACCESS_WRITE, &to) == CPU_OK &&
+           tlb_entry(cpu, cpu->mmu_index, from) == tlb_entry(cpu, cpu->mmu_index, to);
+}
+
+/* run_host() of a page that isn't cached; a fault is left to the element's own access. */
+static void *run_host_filled(struct cpu *cpu, const struct insn *insn, enum cpu_reg reg,
+                             enum cpu_access access, uint64_t *n, struct tlb_entry **e)
+{
+    void *host = run_host(cpu, insn, reg, access, n, e);
+    uint64_t linear;
+
+    if (host || element_linear(cpu, insn, reg, access, &linear) != CPU_OK ||
+        mmu_probe(cpu, linear, insn->size, access) != CPU_OK)
+        return host;
+    return run_host(cpu, insn, reg, access, n, e);
+}
+
 /* Element by element upwards, as the processor does it: an overlap repeats a pattern. */
 static void copy_forward(uint8_t *dst, const uint8_t *src, uint64_t n, unsigned size)
 {
@@ -133,6 +156,11 @@ static uint64_t movs_run(struct cpu *cpu, const struct insn *insn, uint64_t n)
         return 0;
     src = run_host(cpu, insn, REG_RSI, ACCESS_READ, &n, &from);
     dst = src ? run_host(cpu, insn, REG_RDI, ACCESS_WRITE, &n, &to) : NULL;
+    if (!dst && pages_collide(cpu, insn)) {
+        /* The second one puts the first out, whose memory it stays until the engine looks. */
+        src = run_host_filled(cpu, insn, REG_RSI, ACCESS_READ, &n, &from);
+        dst = src ? run_host_filled(cpu, insn, REG_RDI, ACCESS_WRITE, &n, &to) : NULL;
+    }
     if (!dst)
         return 0;
     copy_forward(dst, src, n, insn->size);
