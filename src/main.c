@@ -17,6 +17,7 @@
 #include "trace.h"
 #include "vfio_container.h"
 #include "virtio_devices.h"
+#include "vmcoreinfo.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -307,6 +308,7 @@ int main(int argc, char **argv)
     sev_register_object();
     virtio_register_devices();
     device_type_register(&debugcon_type);
+    device_type_register(&vmcoreinfo_type);
     config_init(&cfg);
     if (!run(argc, argv, &cfg, &status, &error)) {
         fprintf(stderr, "cloister: %s\n", error->message);

@@ -247,8 +247,9 @@ char *device_help(const char *type_name)
     }
     for (guint i = 0; types && i < types->len; i++) {
         type = g_ptr_array_index(types, i);
-        g_string_append_printf(text, "name \"%s\", bus %s, desc \"%s\"\n", type->name,
-                               type->bus_type, type->help);
+        g_string_append_printf(text, "name \"%s\"%s%s, desc \"%s\"\n", type->name,
+                               type->bus_type ? ", bus " : "",
+                               type->bus_type ? type->bus_type : "", type->help);
     }
     return g_string_free(text, FALSE);
 }
@@ -278,7 +279,7 @@ static void describe_bus(struct devices *all, struct device *parent, const char 
     for (guint i = 0; i < all->list->len; i++) {
         struct device *dev = g_ptr_array_index(all->list, i);
 
-        if (dev->parent != parent || (bus_type && strcmp(dev->type->bus_type, bus_type) != 0))
+        if (dev->parent != parent || (bus_type && g_strcmp0(dev->type->bus_type, bus_type) != 0))
             continue;
         describe(dev, indent, out);
         if (!dev->type->child_bus_type)

@@ -19,6 +19,7 @@ struct device_host {
     struct memory *mem;
     struct pci_bus *pci;
     struct pci_hotplug *hotplug;        /* NULL: none can come or go */
+    struct fw_cfg *fw_cfg;              /* may be NULL */
     bool protected;                     /* guest memory is private at first */
     bool encrypted;                     /* by the guest itself, in pages that never move (SEV) */
     /* A device is gone: id (NULL: it had none) and path. Main thread. May be NULL. */
@@ -50,7 +51,7 @@ struct device_dma {
 struct device_type {
     const char *name;           /* "virtio-rng-pci" */
     const char *help;
-    const char *bus_type;       /* what it plugs into: "PCI", "virtio-serial-bus" */
+    const char *bus_type;       /* what it plugs into: "PCI", "virtio-serial-bus"; NULL: nothing */
     const char *child_bus_type; /* what plugs into its bus "ID.0"; NULL: it has none */
     size_t size;                /* of the struct that begins with struct device */
     const struct property *const *properties;   /* tables, NULL-terminated list */

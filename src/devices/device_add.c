@@ -50,6 +50,11 @@ static bool find_bus(struct devices *all, const struct device_type *type, const 
     const char *found = NULL;
 
     *ret = NULL;
+    if (!type->bus_type) {
+        if (name)
+            error_set(error, "Device '%s' can't go on a bus", type->name);
+        return !name;
+    }
     if (strcmp(type->bus_type, "PCI") == 0 && (!name || strcmp(name, "pcie.0") == 0))
         return true;
     if (strcmp(type->bus_type, "ISA") == 0 && (!name || strcmp(name, "isa.0") == 0))

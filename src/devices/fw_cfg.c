@@ -3,7 +3,8 @@
  * The firmware configuration device: a selector and a byte at a time by ports, or a
  * command in guest memory whose address is written big-endian (QEMU's
  * docs/specs/fw_cfg, "Register Locations", "Guest-side DMA Interface").  Items are
- * read-only; reading past an item's end gives zeroes.
+ * read-only but for those that a device of ours offers for writing, by DMA; reading past
+ * an item's end gives zeroes.
  *
  * Locks: the machine lock.
  */
@@ -29,6 +30,9 @@ static const uint64_t dma_signature = 0x51454d5520434647;      /* "QEMU CFG" */
 struct item {
     void *data;
     uint32_t size;
+    /* NULL: read-only, and data is ours. */
+    void (*written)(void *opaque, size_t offset, size_t size);
+    void *opaque;
 };
 
 struct file {
@@ -54,7 +58,8 @@ static void item_free(gpointer data)
 {
     struct item *item = data;
 
-    g_free(item->data);
+    if (!item->written)
+        g_free(item->data);
     g_free(item);
 }
 
@@ -101,29 +106,59 @@ static bool name_taken(const struct fw_cfg *fw, const char *name)
     return false;
 }
 
-bool fw_cfg_add_file(struct fw_cfg *fw, const char *name, const void *data, size_t size,
-                     GError **error)
+/* The key of a new name; 0 with the error set. */
+static uint16_t add_name(struct fw_cfg *fw, const char *name, size_t size, GError **error)
 {
     uint16_t key = FW_CFG_FILE_FIRST + fw->files->len;
     struct file file = { .size = GUINT32_TO_BE(size), .key = GUINT16_TO_BE(key) };
 
     if (!*name || strlen(name) > FW_CFG_NAME_MAX) {
         error_set(error, "name '%s': 1 to %d characters", name, FW_CFG_NAME_MAX);
-        return false;
+        return 0;
     }
     if (name_taken(fw, name)) {
         error_set(error, "name '%s' is taken: another name, such as opt/...", name);
-        return false;
+        return 0;
     }
     if (fw->files->len >= FW_CFG_FILES_MAX) {
         error_set(error, "name '%s': there are %d already, which is all that fit", name,
                   FW_CFG_FILES_MAX);
-        return false;
+        return 0;
     }
     strcpy(file.name, name);
     g_array_append_val(fw->files, file);
-    fw_cfg_add(fw, key, data, size);
     update_directory(fw);
+    return key;
+}
+
+bool fw_cfg_add_file(struct fw_cfg *fw, const char *name, const void *data, size_t size,
+                     GError **error)
+{
+    uint16_t key = add_name(fw, name, size, error);
+
+    if (key)
+        fw_cfg_add(fw, key, data, size);
+    return key;
+}
+
+bool fw_cfg_has_dma(const struct fw_cfg *fw)
+{
+    return fw->dma;
+}
+
+bool fw_cfg_add_writable_file(struct fw_cfg *fw, const char *name, void *data, size_t size,
+                              void (*written)(void *opaque, size_t offset, size_t size),
+                              void *opaque, GError **error)
+{
+    uint16_t key = add_name(fw, name, size, error);
+    struct item *item;
+
+    if (!key)
+        return false;
+    fw_cfg_add_take(fw, key, data, size);
+    item = g_hash_table_lookup(fw->items, GUINT_TO_POINTER(key));
+    item->written = written;
+    item->opaque = opaque;
     return true;
 }
 
@@ -164,6 +199,24 @@ static bool dma_copy_out(struct fw_cfg *fw, uint64_t gpa, uint32_t size)
     return true;
 }
 
+/* All of it or nothing; what ends past the item's end is refused. */
+static bool dma_copy_in(struct fw_cfg *fw, uint64_t gpa, uint32_t size)
+{
+    const struct item *item = fw->item;
+    g_autofree uint8_t *data = NULL;
+
+    if (!item || !item->written || size > item->size - fw->offset)
+        return false;
+    data = g_malloc(size);
+    if (!memory_read(fw->mem, gpa, data, size, NULL))
+        return false;
+    if (size)
+        memcpy((uint8_t *)item->data + fw->offset, data, size);
+    fw->offset += size;
+    item->written(item->opaque, fw->offset - size, size);
+    return true;
+}
+
 static bool dma_command(struct fw_cfg *fw, uint32_t control, uint32_t size, uint64_t gpa)
 {
     if (control & DMA_SELECT)
@@ -171,7 +224,7 @@ static bool dma_command(struct fw_cfg *fw, uint32_t control, uint32_t size, uint
     if (control & DMA_READ)
         return dma_copy_out(fw, gpa, size);
     if (control & DMA_WRITE)
-        return false;           /* nothing here is the guest's to write */
+        return dma_copy_in(fw, gpa, size);
     if (control & DMA_SKIP && fw->item)
         fw->offset += MIN(size, fw->item->size - fw->offset);
     return true;

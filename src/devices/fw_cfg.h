@@ -48,5 +48,13 @@ void fw_cfg_add_number(struct fw_cfg *fw, uint16_t key, uint64_t value, unsigned
 /* A named one. False: the name is too long or taken, or there are too many. */
 bool fw_cfg_add_file(struct fw_cfg *fw, const char *name, const void *data, size_t size,
                      GError **error);
+bool fw_cfg_has_dma(const struct fw_cfg *fw);
+/*
+ * A named one that the guest writes, by DMA alone: data, of size bytes, stays the caller's,
+ * who is told after each write, with the machine lock held.
+ */
+bool fw_cfg_add_writable_file(struct fw_cfg *fw, const char *name, void *data, size_t size,
+                              void (*written)(void *opaque, size_t offset, size_t size),
+                              void *opaque, GError **error);
 
 #endif

@@ -8,6 +8,7 @@
 
 #include "acpi_pm.h"
 #include "aml.h"
+#include "fw_cfg.h"
 #include "layout.h"
 #include "pci.h"
 #include "pci_hotplug.h"
@@ -106,6 +107,7 @@ static aml_block open_isa_device(GByteArray *out, const char *name, const char *
     return device;
 }
 
+/* irq 0: none. */
 static void add_port_device(GByteArray *out, const char *name, const char *id, unsigned uid,
                             uint16_t port, uint8_t size, unsigned irq)
 {
@@ -114,7 +116,8 @@ static void add_port_device(GByteArray *out, const char *name, const char *id, u
     aml_name(out, "_CRS");
     resources = aml_resources(out);
     aml_io(out, port, size);
-    aml_irq(out, irq);
+    if (irq)
+        aml_irq(out, irq);
     aml_close_resources(out, resources);
     aml_close(out, device);
 }
@@ -133,6 +136,8 @@ static void add_isa_bridge(GByteArray *out, const struct acpi_board *board)
         add_port_device(out, name, "PNP0501", i + 1, acpi_serials[i].port, 8,
                         acpi_serials[i].irq);
     }
+    /* QEMU's name for it, by which Linux's driver (qemu_fw_cfg) finds it. */
+    add_port_device(out, "FWCF", "QEMU0002", 0, FW_CFG_PORT, FW_CFG_PORTS, 0);
     aml_close(out, bridge);
 }
 

@@ -287,6 +287,7 @@ struct devices *q35_make_devices(struct q35 *board, const struct device_host *ho
     full.bus = board->bus;
     full.pci = board->pci;
     full.hotplug = board->hotplug;
+    full.fw_cfg = board->fw_cfg;
     board->devices = devices_new(&full);
     return board->devices;
 }

@@ -3,13 +3,13 @@
 # files.sh OUTDIR - a guest made of stock parts: OUTDIR/vmlinuz is the kernel of
 # Debian's cloud images, unmodified, out of its package (nothing is installed);
 # OUTDIR/initrd.gz is Debian's static busybox with the init beside this script and
-# that kernel's virtio modules, which the guest's command `modules` loads.
+# that kernel's modules for virtio and fw_cfg, which the guest's command `modules` loads.
 set -eu
 
 # In the order in which they can be loaded.
 modules="virtio/virtio_ring virtio/virtio virtio/virtio_pci_modern_dev
 	virtio/virtio_pci_legacy_dev virtio/virtio_pci block/virtio_blk char/hw_random/virtio-rng
-	char/virtio_console virtio/virtio_mem"
+	char/virtio_console virtio/virtio_mem firmware/qemu_fw_cfg"
 
 here=$(dirname "$(realpath "$0")")
 out=$1
@@ -64,6 +64,7 @@ initrd() {
 	rm -rf "$root"
 }
 
-[ -s "$out/vmlinuz" ] && [ -s "$out/modules/order" ] || kernel
+[ -s "$out/vmlinuz" ] &&
+	[ "$(cat "$out/modules/order" 2> /dev/null)" = "$(basename -a $modules)" ] || kernel
 [ "$out/initrd.gz" -nt "$here/init" ] && [ "$out/initrd.gz" -nt "$here/modules" ] &&
 	[ "$out/initrd.gz" -nt "$out/modules/order" ] || initrd
