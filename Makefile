@@ -5,6 +5,8 @@ BUILD ?= build
 # The demo's guest: Debian's cloud kernel and a busybox initrd unless told otherwise.
 KERNEL ?=
 INITRD ?=
+# The guest's kernel with its symbols, for `make crash`.
+VMLINUX ?=
 # Seconds for each fuzz target of `make fuzz`.
 FUZZ_SECONDS ?= 600
 # Seconds of `make hostile`, of `make conversions`, of `make soak`.
@@ -12,7 +14,7 @@ SECONDS ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: all deps demo check boots grow soak hostile conversions bench selftests vmms fuzz sanitize asan tsan tsan-linux gcc-werror clang install clean help guest-files
+.PHONY: all deps demo check boots grow soak hostile conversions crash bench selftests vmms fuzz sanitize asan tsan tsan-linux gcc-werror clang install clean help guest-files
 
 all: $(BUILD)/build.ninja ## build everything into build/
 	ninja -C $(BUILD)
@@ -54,6 +56,9 @@ nested: all guest-files ## softkvm held against a real KVM with private memory, 
 	@tests/nested/host.sh deps
 	@tests/nested/host.sh build
 	@python3 tests/nested/run.py --build $(BUILD)
+
+crash: all guest-files ## dumps in crash, drgn, makedumpfile; VMLINUX=: the guest's kernel with symbols
+	@python3 tests/debug/crash.py --binary $(BUILD)/cloister --files $(BUILD)/guest $(if $(VMLINUX),--vmlinux '$(VMLINUX)')
 
 hostile: | deps ## every KVM ioctl at random for SECONDS (600); KVM=kernel: on /dev/kvm too
 	@tests/kvm/hostile.sh $(BUILD) $(or $(SECONDS),600) $(if $(KVM),--$(KVM))

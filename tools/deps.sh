@@ -5,7 +5,7 @@
 set -eu
 
 packages="gcc libc6-dev make meson ninja-build pkg-config python3
-	libglib2.0-dev libjson-c-dev libssl-dev libcmocka-dev
+	libglib2.0-dev libjson-c-dev libssl-dev libcmocka-dev zlib1g-dev
 	libcapstone-dev busybox-static cpio xz-utils seabios ovmf"
 # `make clang`, `make fuzz`, `make bench`, `make vmms` and the sanitizers want these as well.
 case "${1:-}" in

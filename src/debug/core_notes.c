@@ -13,8 +13,8 @@
 
 enum { MSR_KERNEL_GS_BASE = 0xc0000102, NOTE_QEMU = 0, NOTE_MISSING = 1 };
 
-static void add_note(GByteArray *notes, const char *name, uint32_t type, const void *desc,
-                     size_t size)
+void core_notes_add(GByteArray *notes, const char *name, uint32_t type, const void *desc,
+                    size_t size)
 {
     static const uint8_t zeroes[4];
     const Elf64_Nhdr head = {
@@ -56,7 +56,7 @@ static void add_prstatus(GByteArray *notes, unsigned cpu, const struct debug_reg
         .fs = s->fs.selector, .gs = s->gs.selector,
     };
 
-    add_note(notes, "CORE", NT_PRSTATUS, &status, sizeof(status));
+    core_notes_add(notes, "CORE", NT_PRSTATUS, &status, sizeof(status));
 }
 
 /* --- What crash reads --- */
@@ -106,7 +106,7 @@ static void add_qemu(GByteArray *notes, const struct debug_registers *all, uint6
         .cr = { s->cr0, 0, s->cr2, s->cr3, s->cr4 }, .kernel_gs_base = kernel_gs_base,
     };
 
-    add_note(notes, "QEMU", NOTE_QEMU, &cpu, sizeof(cpu));
+    core_notes_add(notes, "QEMU", NOTE_QEMU, &cpu, sizeof(cpu));
 }
 
 bool core_notes_add_cpus(struct debug *dbg, GByteArray *notes, GError **error)
@@ -143,5 +143,6 @@ void core_notes_add_missing(GByteArray *notes, const GArray *runs)
             g_array_append_val(ranges, range);
     }
     if (ranges->len)
-        add_note(notes, "CLOISTER", NOTE_MISSING, ranges->data, ranges->len * sizeof(uint64_t[2]));
+        core_notes_add(notes, "CLOISTER", NOTE_MISSING, ranges->data,
+                       ranges->len * sizeof(uint64_t[2]));
 }

@@ -19,6 +19,13 @@
 struct debug;
 struct debug_object;
 
+/* Where the guest said that its note about itself is (core_vmcoreinfo.c); its own word. */
+struct debug_vmcoreinfo {
+    uint64_t gpa;
+    uint32_t size;
+    uint16_t format;
+};
+
 /* What the layer needs of the machine; called on the main thread. */
 struct debug_machine {
     void *opaque;
@@ -29,6 +36,8 @@ struct debug_machine {
     /* Bytes from gpa on, at most size, that one device claims, or else that nobody does. */
     uint64_t (*mmio_look)(void *opaque, uint64_t gpa, uint64_t size, bool *ret_claimed);
     void (*mmio)(void *opaque, uint64_t gpa, void *data, unsigned size, bool write);
+    /* False: it has said nothing.  May be NULL. */
+    bool (*vmcoreinfo)(void *opaque, struct debug_vmcoreinfo *ret);
 };
 
 /*

@@ -54,3 +54,22 @@ int fd_write_all(int fd, const void *data, uint64_t size)
     }
     return 0;
 }
+
+int fd_write_all_at(int fd, const void *data, uint64_t size, uint64_t offset)
+{
+    const char *at = data;
+
+    while (size) {
+        size_t part = size < INT_MAX ? (size_t)size : INT_MAX;
+        ssize_t n = pwrite(fd, at, part, (off_t)offset);
+
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        if (n > 0) {
+            at += n;
+            size -= (uint64_t)n;
+            offset += (uint64_t)n;
+        }
+    }
+    return 0;
+}

@@ -11,4 +11,7 @@
  */
 int fd_write_all(int fd, const void *data, uint64_t size);
 
+/* The same at an offset of what has offsets: a file. */
+int fd_write_all_at(int fd, const void *data, uint64_t size, uint64_t offset);
+
 #endif

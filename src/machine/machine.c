@@ -5,6 +5,7 @@
 #include "error.h"
 #include "layout.h"
 #include "vfio_container.h"
+#include "vmcoreinfo.h"
 
 #include <inttypes.h>
 #include <sys/mman.h>
@@ -200,6 +201,18 @@ static bool debug_running(void *opaque)
     return ((struct machine *)opaque)->state == STATE_RUNNING;
 }
 
+static bool debug_get_vmcoreinfo(void *opaque, struct debug_vmcoreinfo *ret)
+{
+    struct machine *m = opaque;
+    struct vmcoreinfo info;
+    bool known = vmcoreinfo_get(m->devices, &info);
+
+    if (known)
+        *ret = (struct debug_vmcoreinfo){ .gpa = info.gpa, .size = info.size,
+                                          .format = info.format };
+    return known;
+}
+
 static uint64_t debug_mmio_look(void *opaque, uint64_t gpa, uint64_t size, bool *ret_claimed)
 {
     struct bus *bus = q35_bus(((struct machine *)opaque)->board);
@@ -224,6 +237,7 @@ static bool make_debug(struct machine *m, GError **error)
     const struct debug_machine machine = {
         .opaque = m, .memory = m->mem, .cpu_count = machine_cpu_count, .cpu = machine_cpu,
         .running = debug_running, .mmio_look = debug_mmio_look, .mmio = debug_mmio,
+        .vmcoreinfo = debug_get_vmcoreinfo,
     };
 
     m->debug = debug_new(&machine, m->cfg->machine.debug, error);

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -85,12 +86,10 @@ static void end_job(const GError *error)
 static bool step(GError **error)
 {
     GError *failure = NULL;
+    bool more;
 
-    if (core_dump_step(job.dump, &failure)) {
-        core_dump_progress(job.dump, &job.done, &job.total);
-        if (job.done < job.total)
-            return true;
-    }
+    if (core_dump_step(job.dump, &more, &failure) && more)
+        return true;
     end_job(failure);
     if (failure)
         g_propagate_error(error, failure);
@@ -121,17 +120,24 @@ void dump_cancel(void)
 
 /* --- The beginning --- */
 
+/* All that QEMU knows; core_dump_formats() are those that are there. */
 static const struct schema_type type_dump_format = SCHEMA_ENUM_OF(
     "elf", "kdump-zlib", "kdump-lzo", "kdump-snappy", "kdump-raw-zlib", "kdump-raw-lzo",
     "kdump-raw-snappy", "win-dmp");
 static const struct schema_type type_unreadable = SCHEMA_ENUM_OF("mark", "omit");
+static const struct schema_type type_vmcoreinfo = SCHEMA_ENUM_OF("device", "search");
 static const struct schema_type args_dump = SCHEMA_OBJECT_OF(
     { "paging", &schema_bool }, { "protocol", &schema_str }, { "detach", &schema_bool, true },
     { "begin", &schema_uint, true }, { "length", &schema_uint, true },
-    { "format", &type_dump_format, true }, { "x-unreadable", &type_unreadable, true });
+    { "format", &type_dump_format, true }, { "x-unreadable", &type_unreadable, true },
+    { "x-vmcoreinfo", &type_vmcoreinfo, true });
 static const struct schema_type args_dump_hmp = SCHEMA_OBJECT_OF(
     { "paging", &schema_bool, true, .flag = 'p' }, { "detach", &schema_bool, true, .flag = 'd' },
-    { "omit", &schema_bool, true, .flag = 'o' }, { "filename", &schema_str },
+    { "omit", &schema_bool, true, .flag = 'o' }, { "zlib", &schema_bool, true, .flag = 'z' },
+    { "lzo", &schema_bool, true, .flag = 'l' }, { "snappy", &schema_bool, true, .flag = 's' },
+    { "windmp", &schema_bool, true, .flag = 'w' }, { "raw", &schema_bool, true, .flag = 'R' },
+    { "search", &schema_bool, true, .flag = 'v' },
+    { "filename", &schema_str },
     { "begin", &schema_uint, true }, { "length", &schema_uint, true });
 
 static uint64_t uint_arg(struct json_object *args, const char *name, bool *ret_given)
@@ -211,6 +217,8 @@ static bool start(const struct monitor_ctx *ctx, const struct core_dump_options 
     }
     job.status = DUMP_ACTIVE;
     job.missing = core_dump_missing(job.dump);
+    if (core_dump_warning(job.dump))
+        fprintf(stderr, "cloister: dump-guest-memory: %s\n", core_dump_warning(job.dump));
     if (detach)
         job.idle = g_idle_add(idle_step, NULL);
     return true;
@@ -221,7 +229,7 @@ static bool dump(const struct monitor_ctx *ctx, const struct core_dump_options *
 {
     GError *failure = NULL;
 
-    if (!start(ctx, opt, protocol, detach, error))
+    if (!core_dump_check(opt, error) || !start(ctx, opt, protocol, detach, error))
         return false;
     while (!detach && step(&failure))
         ;
@@ -233,19 +241,42 @@ static bool dump(const struct monitor_ctx *ctx, const struct core_dump_options *
 static bool run_dump(const struct monitor_ctx *ctx, struct json_object *args,
                      struct json_object **ret, GError **error)
 {
-    const char *protocol = json_text(args, "protocol"), *format = json_text(args, "format");
     const char *unreadable = json_text(args, "x-unreadable");
+    const char *vmcoreinfo = json_text(args, "x-vmcoreinfo");
     struct core_dump_options opt = {
-        .paging = json_flag(args, "paging"),
+        .format = json_text(args, "format"), .paging = json_flag(args, "paging"),
         .omit = unreadable && strcmp(unreadable, "omit") == 0,
+        .search = vmcoreinfo && strcmp(vmcoreinfo, "search") == 0,
     };
 
-    if (format && strcmp(format, "elf") != 0) {
-        error_set(error, "format '%s' isn't there: elf", format);
-        return false;
-    }
     return filter_args(args, &opt, error) &&
-           dump(ctx, &opt, protocol, json_flag(args, "detach"), error);
+           dump(ctx, &opt, json_text(args, "protocol"), json_flag(args, "detach"), error);
+}
+
+/* The name of -z, -l, -s or -w, with or without -R; NULL: none of them. */
+static bool format_flags(struct json_object *args, const char **ret, GError **error)
+{
+    static const struct {
+        const char *flag, *plain, *raw;
+    } flags[] = {
+        { "zlib", "kdump-zlib", "kdump-raw-zlib" }, { "lzo", "kdump-lzo", "kdump-raw-lzo" },
+        { "snappy", "kdump-snappy", "kdump-raw-snappy" }, { "windmp", "win-dmp", NULL },
+    };
+    bool raw = json_flag(args, "raw");
+    unsigned given = 0;
+
+    *ret = NULL;
+    for (size_t i = 0; i < G_N_ELEMENTS(flags); i++) {
+        if (!json_flag(args, flags[i].flag))
+            continue;
+        *ret = raw ? flags[i].raw : flags[i].plain;
+        given++;
+    }
+    if (given > 1)
+        error_set(error, "only one of '-z|-l|-s|-w' can be set");
+    else if (raw && !*ret)
+        error_set(error, "'-R' is for '-z', '-l' and '-s'");
+    return given < 2 && (!raw || *ret);
 }
 
 static bool run_dump_hmp(const struct monitor_ctx *ctx, struct json_object *args,
@@ -254,9 +285,10 @@ static bool run_dump_hmp(const struct monitor_ctx *ctx, struct json_object *args
     g_autofree char *protocol = g_strdup_printf("file:%s", json_text(args, "filename"));
     struct core_dump_options opt = {
         .paging = json_flag(args, "paging"), .omit = json_flag(args, "omit"),
+        .search = json_flag(args, "search"),
     };
 
-    return filter_args(args, &opt, error) &&
+    return format_flags(args, &opt.format, error) && filter_args(args, &opt, error) &&
            dump(ctx, &opt, protocol, json_flag(args, "detach"), error);
 }
 
@@ -290,7 +322,8 @@ static bool run_capability(const struct monitor_ctx *ctx, struct json_object *ar
 {
     struct json_object *formats = json_object_new_array();
 
-    json_object_array_add(formats, json_object_new_string("elf"));
+    for (const char *const *name = core_dump_formats(); *name; name++)
+        json_object_array_add(formats, json_object_new_string(*name));
     *ret = json_object_new_object();
     json_object_object_add(*ret, "formats", formats);
     return true;
@@ -300,9 +333,10 @@ const struct command commands_dump[] = {
     { .qmp = "dump-guest-memory", .args = &args_dump, .help = "dump guest memory into a file",
       .run = run_dump },
     { .hmp = "dump-guest-memory", .args = &args_dump_hmp,
-      .params = "[-p] [-d] [-o] filename [begin length]",
+      .params = "[-p] [-d] [-o] [-v] [-z|-l|-s|-w] [-R] filename [begin length]",
       .help = "dump guest memory into file 'filename' (-p: by virtual address, -d: return at once, "
-              "-o: leave out what can't be read)", .run = run_dump_hmp },
+              "-o: leave out what can't be read, -v: search for VMCOREINFO, -z: kdump format by zlib, -l: lzo, -s: snappy, "
+              "-w: Windows', -R: not flattened)", .run = run_dump_hmp },
     { .qmp = "query-dump", .hmp = "info dump", .ret = &type_dump_result,
       .help = "display the latest dump status", .run = run_query, .print = print_query },
     { .qmp = "query-dump-guest-memory-capability", .ret = &type_capability,
