@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "tools"))
@@ -33,6 +34,14 @@ def machine(kind, policy=0):
     return ["-object", "sw-protected-vm-debug,id=d0,allow=read-write", *options]
 
 
+def fail(text):
+    """A SEV guest in software isn't to be had everywhere."""
+    if "userfaultfd" in text:
+        print(f"skipped: {text}")
+        sys.exit(EXIT_SKIP)
+    raise VmError(text)
+
+
 class Linux(Vm):
     """vmlinuz and initrd.gz of a folder, with a gdb stub on a unix socket."""
 
@@ -44,6 +53,14 @@ class Linux(Vm):
             "-initrd", os.path.join(setting.files, "initrd.gz"),
             "-append", f"console=ttyS0 panic=-1 nokaslr {append}", "-gdb", f"unix:{self.stub}",
             *more])
+        self.wait_for_stub()
+
+    def wait_for_stub(self):
+        deadline = time.monotonic() + TIMEOUT
+        while not os.path.exists(self.stub):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                fail(f"no gdb stub: {self.errors()}")
+            time.sleep(0.02)
 
     def close(self):
         super().close()
@@ -53,10 +70,7 @@ class Linux(Vm):
         try:
             return super().wait_for(pattern, timeout, start)
         except VmError as error:
-            if "userfaultfd" in str(error):
-                print(f"skipped: {error}")
-                sys.exit(EXIT_SKIP)
-            raise
+            fail(str(error))
 
     def shell(self, line, pattern):
         start = len(self.console)
