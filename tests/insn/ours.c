@@ -258,7 +258,8 @@ void ours_run(const struct state *in, struct outcome *out)
     cpu->regs[REG_RIP] = in->rip;
     cpu_set_rflags(cpu, in->rflags);
     load_fpu(&in->fx);
-    cpu->event.pending = cpu->interrupt_shadow = cpu->nmi_masked = false;
+    cpu->event.pending = cpu->nmi_masked = false;
+    cpu->interrupt_shadow = 0;
     cpu->request = 0;
     cpu_update_mode(cpu);
 

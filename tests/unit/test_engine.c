@@ -7,6 +7,7 @@
 #include "flat_machine.h"
 #include "debug.h"
 #include "mmu.h"
+#include "mode.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -318,6 +319,83 @@ static void test_trap_flag(void **state)
     assert_int_equal(m->cpu->regs[REG_RIP], HANDLER + VECTOR_DB * 16 + 1);
     assert_int_equal(flat_read64(m, m->cpu->regs[REG_RSP]), CODE + 7);
     assert_true(m->cpu->dr[6] & DR6_BS);
+}
+
+/* Where code ended that sets TF, does something and halts; the #DB came after trap bytes. */
+static void expect_trap(struct flat_machine *m, unsigned trap)
+{
+    assert_int_equal(cpu_run(m->cpu), CPU_EXIT_HLT);
+    assert_int_equal(m->cpu->regs[REG_RIP], HANDLER + VECTOR_DB * 16 + 1);
+    assert_int_equal(flat_read64(m, m->cpu->regs[REG_RSP]), CODE + trap);
+    assert_int_equal(m->cpu->dr[6], DR6_FIXED | DR6_BS);
+}
+
+static void test_mov_ss_holds_back_the_trap(void **state)
+{
+    struct flat_machine *m = *state;
+
+    ENTER64(m, 0x68, 0x02, 0x01, 0, 0, 0x9d,    /* push TF; popf */
+            0x8e, 0xd0, 0x90, 0xf4);            /* mov ss, eax; nop */
+    expect_trap(m, 9);
+}
+
+static void test_mov_ss_holds_back_watched_data(void **state)
+{
+    struct flat_machine *m = *state;
+
+    ENTER64(m, 0x8e, 0x17, 0x90, 0xf4);         /* mov ss, [rdi]; nop */
+    m->cpu->regs[REG_RDI] = DATA;
+    m->cpu->dr[0] = DATA;
+    m->cpu->dr[7] = 0x30401;                    /* read and write, one byte */
+    cpu_state_replaced(m->cpu);
+    assert_int_equal(cpu_run(m->cpu), CPU_EXIT_HLT);
+    assert_int_equal(flat_read64(m, m->cpu->regs[REG_RSP]), CODE + 3);
+    assert_int_equal(m->cpu->dr[6] & 15, 1);
+}
+
+static void test_halt_traps(void **state)
+{
+    struct flat_machine *m = *state;
+
+    ENTER64(m, 0x68, 0x02, 0x01, 0, 0, 0x9d, 0xf4, 0x90);
+    expect_trap(m, 7);
+}
+
+/* INT n and SYSCALL clear TF: nothing traps in the handler. */
+static void test_handlers_are_not_stepped(void **state)
+{
+    struct flat_machine *m = *state;
+
+    ENTER64(m, 0x68, 0x02, 0x01, 0, 0, 0x9d, 0xcd, 0x40);
+    assert_int_equal(cpu_run(m->cpu), CPU_EXIT_HLT);
+    assert_int_equal(m->cpu->regs[REG_RIP], HANDLER + 0x40 * 16 + 1);
+    ENTER64(m, 0x68, 0x02, 0x01, 0, 0, 0x9d, 0xf1);     /* int1: one #DB, its own */
+    assert_int_equal(cpu_run(m->cpu), CPU_EXIT_HLT);
+    assert_int_equal(m->cpu->regs[REG_RIP], HANDLER + VECTOR_DB * 16 + 1);
+    assert_int_equal(flat_read64(m, m->cpu->regs[REG_RSP]), CODE + 7);
+    assert_int_equal(m->cpu->dr[6], DR6_FIXED);
+    ENTER64(m, 0x68, 0x02, 0x01, 0, 0, 0x9d, 0x0f, 0x05, 0xf4, 0xf4);
+    m->cpu->efer |= EFER_SCE;
+    m->cpu->star = 8ull << 32;
+    m->cpu->lstar = CODE + 9;
+    m->cpu->sfmask = FLAG_TF;
+    assert_int_equal(cpu_run(m->cpu), CPU_EXIT_HLT);
+    assert_int_equal(m->cpu->regs[REG_RIP], CODE + 10);
+}
+
+/* SYSRET to code with TF: the trap comes before that code's first instruction. */
+static void test_sysret_traps_at_once(void **state)
+{
+    struct flat_machine *m = *state;
+
+    ENTER64(m, 0x48, 0x0f, 0x07, 0x90, 0x90, 0xf4);
+    m->cpu->seg[SEG_TR] = (struct cpu_segment){ DATA, 0x67, SEG_AR_P | 0xb, 0x28 };
+    flat_write64(m, DATA + 4, STACK);
+    m->cpu->efer |= EFER_SCE;
+    m->cpu->star = 8ull << 32 | 8ull << 48;
+    m->cpu->regs[REG_RCX] = CODE + 3;
+    m->cpu->regs[REG_R11] = FLAG_TF | FLAG_ONE;
+    expect_trap(m, 3);
 }
 
 static void test_sti_shadows_one_instruction(void **state)
@@ -657,6 +735,11 @@ int main(void)
         TEST(test_remapped_page_runs_other_code),
         TEST(test_single_step_by_debugger),
         TEST(test_trap_flag),
+        TEST(test_mov_ss_holds_back_the_trap),
+        TEST(test_mov_ss_holds_back_watched_data),
+        TEST(test_halt_traps),
+        TEST(test_handlers_are_not_stepped),
+        TEST(test_sysret_traps_at_once),
         TEST(test_sti_shadows_one_instruction),
         TEST(test_masked_interrupt_does_not_stop),
         TEST(test_request_ends_endless_loop),

@@ -404,11 +404,17 @@ static void test_call_gate(void **state)
     assert_int_equal(flat_read32(m, STACK0 - 20), UCODE | 3);
     assert_int_equal(flat_read32(m, STACK0 - 24), CODE + 7);
 
-    /* The return releases the parameters on both stacks. */
+    /* The return releases the parameters on both stacks; GS goes, but not its base. */
+    cpu->seg[SEG_GS] = (struct cpu_segment){
+        .selector = KDATA, .base = 0x400000, .limit = UINT32_MAX, .ar = cpu->seg[SEG_SS].ar,
+    };
     assert_int_equal(exec_ret_far(cpu, &(struct insn){ .size = 4, .imm = 8 }), CPU_BREAK);
     assert_int_equal(cpu->cpl, 3);
     assert_int_equal(cpu->regs[REG_RIP], CODE + 7);
     assert_int_equal(cpu->regs[REG_RSP], STACK3 + 8);
+    assert_int_equal(cpu->seg[SEG_GS].selector, 0);
+    assert_true(cpu->seg[SEG_GS].ar & SEG_AR_UNUSABLE);
+    assert_int_equal(cpu->seg[SEG_GS].base, 0x400000);
 
     /* 64-bit: a null SS, eight bytes a slot. */
     enter(m, FLAT_64, 3);

@@ -41,7 +41,8 @@ static void init_state(struct cpu *cpu)
     cpu->dr[0] = cpu->dr[1] = cpu->dr[2] = cpu->dr[3] = 0;
     cpu->dr[6] = DR6_FIXED;
     cpu->dr[7] = DR7_FIXED;
-    cpu->interrupt_shadow = cpu->nmi_masked = false;
+    cpu->interrupt_shadow = 0;
+    cpu->nmi_masked = false;
     cpu->event.pending = false;
     cpu->debug_hits = 0;
     cpu->attention = 0;

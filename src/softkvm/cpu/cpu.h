@@ -146,10 +146,14 @@ enum {
     CPU_REQ_EXIT = 1 << 2,      /* whatever else: always honoured */
 };
 
+/* After STI; and after MOV SS and POP SS, when debug traps wait too.  As in kvm_vcpu_events. */
+enum { CPU_SHADOW_MOV_SS = 1, CPU_SHADOW_STI = 2 };
+
 enum {
     ATTENTION_CODE = 1 << 0,    /* stored to a page with decoded code: the block ends here */
     ATTENTION_ACCESS = 1 << 1,  /* did MMIO or port I/O: ops->access_done() is due */
     ATTENTION_DEBUG = 1 << 2,   /* hit the breakpoints of cpu->debug_hits */
+    ATTENTION_TRAP = 1 << 3,    /* SYSRET set TF: it traps before anything else is executed */
 };
 
 /* Kinds of memory access, also the index of a TLB entry's tags. */
@@ -260,7 +264,7 @@ struct cpu {
     uint8_t mmu_index;          /* which set of TLB entries data accesses use */
     bool long_mode;             /* EFER.LMA */
 
-    bool interrupt_shadow;      /* after STI, MOV SS, POP SS */
+    uint8_t interrupt_shadow;   /* CPU_SHADOW_*: interrupts wait for one instruction */
     bool nmi_masked;            /* from NMI to IRET, and in SMM */
     bool in_smm;                /* system management mode: cpu_set_smm() */
     bool smm_inside_nmi;        /* NMIs were masked before */

@@ -41,7 +41,7 @@ enum cpu_status exec_sti(struct cpu *cpu, const struct insn *insn)
 {
     if (may_change_if(cpu)) {
         if (!(cpu->flags & FLAG_IF))
-            cpu->interrupt_shadow = true;
+            cpu->interrupt_shadow = CPU_SHADOW_STI;
         cpu->flags |= FLAG_IF;
     } else if (has_virtual_if(cpu) && !(cpu->flags & FLAG_VIP)) {
         cpu->flags |= FLAG_VIF;

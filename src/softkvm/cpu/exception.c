@@ -336,7 +336,7 @@ enum cpu_status exception_deliver(struct cpu *cpu)
         if (status != CPU_EXIT_ACCESS)
             accesses_done(cpu);
         if (status == CPU_OK || status == CPU_BREAK) {
-            cpu->interrupt_shadow = false;
+            cpu->interrupt_shadow = 0;
             cpu->nmi_masked |= d.vector == VECTOR_NMI && !d.soft;
             continue;
         }

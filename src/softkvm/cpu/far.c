@@ -104,9 +104,12 @@ void segments_drop_inner(struct cpu *cpu)
         struct cpu_segment *s = &cpu->seg[segs[i]];
         bool conforming = is_code(s) && (s->ar & SEG_TYPE_CONFORMING);
 
-        /* A null one stays as it is: FS and GS have bases that systems set apart from it. */
-        if (s->selector > 3 && !conforming && segment_dpl(s) < cpu->cpl)
-            segment_load_null(cpu, segs[i], 0, 0);
+        /* Bases stay: systems set those of FS and GS apart from the selector. */
+        if (s->selector > 3 && !conforming && segment_dpl(s) < cpu->cpl) {
+            s->selector = 0;
+            s->limit = 0;
+            s->ar = SEG_AR_UNUSABLE;
+        }
     }
 }
 

@@ -108,6 +108,9 @@ enum cpu_status exec_into(struct cpu *cpu, const struct insn *insn)
 
 enum cpu_status exec_int1(struct cpu *cpu, const struct insn *insn)
 {
+    /* The breakpoints that MOV SS held back come with it. */
+    cpu->attention &= ~ATTENTION_DEBUG;
+    cpu->debug_hits = 0;
     return deliver(cpu, insn, VECTOR_DB, false);
 }
 

@@ -86,6 +86,7 @@ enum opcode_attrs {
                            decoding and fetching depend on may change (MOV CR, MSRs, IF...) */
     SETS_RIP = 1 << 16, /* stores regs[REG_RIP] itself when it returns CPU_BREAK; also ENDS */
     STRING = 1 << 17,   /* REP prefixes mean repetition; no ModRM, DS:rSI can be overridden */
+    TRAPS_BY_NEW_TF = 1 << 19,  /* single-stepped if TF is set when it is over (INT n clears it) */
     RM_REG_ONLY = 1 << 18,  /* mod is ignored and taken as 3 (MOV CR, MOV DR) */
 };
 

@@ -65,7 +65,16 @@ static enum cpu_status attend(struct cpu *cpu, enum cpu_status status)
     cpu->debug_hits = 0;
     if (attention & ATTENTION_ACCESS)
         cpu->ops->access_done(cpu->opaque);
-    if ((attention & ATTENTION_DEBUG) && status == CPU_BREAK && !cpu->event.pending)
+    if (status != CPU_BREAK || cpu->event.pending)
+        return status;
+    if (attention & ATTENTION_DEBUG && cpu->interrupt_shadow & CPU_SHADOW_MOV_SS) {
+        cpu->attention = ATTENTION_DEBUG;       /* it comes after the next instruction */
+        cpu->debug_hits = hits;
+        return status;
+    }
+    if (attention & ATTENTION_TRAP)
+        return debug_trap(cpu, DR6_BS | hits);
+    if (attention & ATTENTION_DEBUG)
         return debug_trap(cpu, hits);
     return status;
 }
@@ -207,6 +216,11 @@ static enum cpu_status next_block(struct cpu *cpu, bool single, const struct blo
     return block_find(cpu, single, ret);
 }
 
+static bool traps_by_new_tf(const struct insn *insn)
+{
+    return insn->row < nr_opcodes && (opcodes[insn->row].attrs & TRAPS_BY_NEW_TF);
+}
+
 static bool must_step(const struct cpu *cpu)
 {
     return (cpu->flags & (FLAG_TF | FLAG_RF)) || cpu->interrupt_shadow ||
@@ -216,8 +230,8 @@ static bool must_step(const struct cpu *cpu)
 /* One instruction.  The shadow covers it alone, unless it has to be started anew. */
 static enum cpu_status step(struct cpu *cpu)
 {
-    bool shadow = cpu->interrupt_shadow, resume = cpu->flags & FLAG_RF;
-    bool trap = (cpu->flags & FLAG_TF) || cpu->guest_debug.single_step;
+    uint8_t shadow = cpu->interrupt_shadow;
+    bool tf = cpu->flags & FLAG_TF, resume = cpu->flags & FLAG_RF, new_tf;
     uint32_t hits = cpu->debug_code && !resume ? debug_code_hits(cpu, linear_rip(cpu)) : 0;
     const struct block *block;
     enum cpu_status status;
@@ -227,16 +241,24 @@ static enum cpu_status step(struct cpu *cpu)
     status = next_block(cpu, true, &block);
     if (status != CPU_OK)
         return status;
-    cpu->interrupt_shadow = false;
+    cpu->interrupt_shadow = 0;
+    new_tf = traps_by_new_tf(&block->insns[0]);
     status = run_block(cpu, block, 1);
     cpu->blocks->pending = NULL;
     if (status == CPU_EXIT_ACCESS || status == CPU_EXIT_REQUEST)
         cpu->interrupt_shadow = shadow;
+    if (status == CPU_EXIT_HLT && tf && !cpu->guest_debug.single_step)
+        return debug_trap(cpu, DR6_BS);         /* which wakes it at once */
     if (status != CPU_BREAK)
         return status;
     if (resume)
         cpu->flags &= ~(uint64_t)FLAG_RF;
-    return trap && !cpu->event.pending ? debug_trap(cpu, DR6_BS) : CPU_BREAK;
+    if (new_tf)
+        tf = cpu->flags & FLAG_TF;
+    if (cpu->interrupt_shadow & CPU_SHADOW_MOV_SS)
+        tf = false;
+    return (tf || cpu->guest_debug.single_step) && !cpu->event.pending ? debug_trap(cpu, DR6_BS)
+                                                                       : CPU_BREAK;
 }
 
 static enum cpu_status run_on(struct cpu *cpu)

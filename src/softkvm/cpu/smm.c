@@ -174,7 +174,7 @@ static bool load_state(struct cpu *cpu, const struct layout *l, const uint8_t *a
     cpu->dr[6] = dr6 | DR6_FIXED;
     cpu->dr[7] = dr7 | DR7_FIXED;
     cpu->smbase = get(area, l->smbase, 4);
-    cpu->interrupt_shadow = get(area, l->shadow, 1);
+    cpu->interrupt_shadow = get(area, l->shadow, 1) & (CPU_SHADOW_MOV_SS | CPU_SHADOW_STI);
     cpu->gdt = load_table(l, area, l->gdt);
     cpu->idt = load_table(l, area, l->idt);
     load_segments(cpu, l, area);
@@ -224,7 +224,7 @@ static void enter_handler(struct cpu *cpu)
 
     cpu_set_rflags(cpu, RFLAGS_SMM);
     cpu->regs[REG_RIP] = HANDLER_AT;
-    cpu->interrupt_shadow = false;
+    cpu->interrupt_shadow = 0;
     cpu->cr0 &= ~(uint64_t)(CR0_PE | CR0_EM | CR0_TS | CR0_PG);
     cpu->cr4 = cpu->efer = 0;
     cpu->dr[7] = DR7_FIXED;

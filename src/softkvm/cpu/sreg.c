@@ -61,7 +61,7 @@ static enum cpu_status after_load(struct cpu *cpu, unsigned seg)
 {
     if (seg != SEG_SS)
         return CPU_OK;
-    cpu->interrupt_shadow = true;
+    cpu->interrupt_shadow = CPU_SHADOW_MOV_SS;
     return CPU_BREAK;
 }
 

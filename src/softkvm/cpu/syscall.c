@@ -59,6 +59,8 @@ enum cpu_status exec_sysret(struct cpu *cpu, const struct insn *insn)
     cpu->regs[REG_RIP] = wide ? cpu->regs[REG_RCX] : (uint32_t)cpu->regs[REG_RCX];
     cpu_set_rflags(cpu, (cpu->regs[REG_R11] & 0x3c7fd7) | FLAG_ONE);
     set_flat(cpu, (base + (wide ? 16 : 0)) | 3, (base + 8) | 3, 3, wide);
+    if (cpu->flags & FLAG_TF)
+        cpu->attention |= ATTENTION_TRAP;
     return CPU_BREAK;
 }
 
