@@ -85,6 +85,10 @@ bool hypercall(struct vcpu *vcpu)
             exit_hypercall(vcpu, nr, args);
             return true;
         }
+    } else if (nr == KVM_HC_SEND_IPI && vcpu->lapic &&
+               cpuid_pv_allows(vcpu, KVM_FEATURE_PV_SEND_IPI)) {
+        result = lapic_send_ipis(vcpu->lapic, args[0], args[1], (uint32_t)args[2],
+                                 in_64bit_mode(vcpu) ? 64 : 32, (uint32_t)args[3]);
     } else if (nr == KVM_HC_VAPIC_POLL_IRQ) {
         result = 0;
     } else if (nr == KVM_HC_SCHED_YIELD && cpuid_pv_allows(vcpu, KVM_FEATURE_PV_SCHED_YIELD)) {

@@ -89,6 +89,8 @@ static bool read_apic_base(struct vcpu *vcpu, uint32_t index, uint64_t *value, b
 
 static bool write_apic_base(struct vcpu *vcpu, uint32_t index, uint64_t value, bool host)
 {
+    if (!cpuid_allows_apic_base(vcpu, value))
+        return false;
     if (vcpu->lapic)
         return lapic_wrmsr(vcpu->lapic, index, value, host);
     vcpu->apic_base = value;
@@ -277,6 +279,39 @@ static const struct msr_row *find_visible(const struct vcpu *vcpu, uint32_t inde
     return *hidden ? NULL : row;
 }
 
+/* Registers that a guest has by a bit of its CPUID: any of those named.  User space always has. */
+struct cpuid_bits {
+    uint32_t msr, leaf;
+    enum { CPUID_EBX = 1, CPUID_EDX = 3 } reg;
+    uint32_t bits;
+};
+
+static const struct cpuid_bits by_cpuid[] = {
+    { 0x48, 7, CPUID_EDX, 1u << 26 },                   /* SPEC_CTRL: IBRS and IBPB, */
+    { 0x48, 0x80000008, CPUID_EBX, 1u << 14 | 1u << 15 | 1u << 24 }, /* AMD's IBRS, STIBP, SSBD */
+    { 0x49, 7, CPUID_EDX, 1u << 26 },                   /* PRED_CMD */
+    { 0x49, 0x80000008, CPUID_EBX, 1u << 12 },          /* AMD's IBPB */
+    { 0x10a, 7, CPUID_EDX, 1u << 29 },                  /* ARCH_CAPABILITIES */
+};
+
+static bool hidden_by_cpuid(const struct vcpu *vcpu, uint32_t index)
+{
+    bool listed = false;
+
+    for (size_t i = 0; i < sizeof(by_cpuid) / sizeof(by_cpuid[0]); i++) {
+        const struct cpuid_bits *row = &by_cpuid[i];
+        const struct kvm_cpuid_entry2 *entry;
+
+        if (row->msr != index)
+            continue;
+        listed = true;
+        entry = cpuid_find(vcpu, row->leaf, 0);
+        if (entry && (row->reg == CPUID_EBX ? entry->ebx : entry->edx) & row->bits)
+            return false;
+    }
+    return listed;
+}
+
 bool msr_known(const struct vcpu *vcpu, uint32_t index)
 {
     bool hidden;
@@ -292,6 +327,8 @@ bool msr_read(struct vcpu *vcpu, uint32_t index, uint64_t *value, bool host)
 
     if (row)
         return row->read && row->read(vcpu, index, value, host);
+    if (!host && hidden_by_cpuid(vcpu, index))
+        return false;
     if (!hidden)
         return cpu_msr_read(vcpu->cpu, index, value);
     *value = 0;
@@ -305,6 +342,8 @@ bool msr_write(struct vcpu *vcpu, uint32_t index, uint64_t value, bool host)
 
     if (row)
         return row->write && row->write(vcpu, index, value, host);
+    if (!host && hidden_by_cpuid(vcpu, index))
+        return false;
     return hidden ? host && !value : cpu_msr_write(vcpu->cpu, index, value, host);
 }
 

@@ -23,10 +23,10 @@ enum {
     LEAF_FEATURES = 0x1, LEAF_XSAVE = 0xd,
     LEAF_KVM = 0x40000000, LEAF_KVM_FEATURES = 0x40000001,
     LEAF_EXTENDED = 0x80000000, LEAF_ADDRESS_SIZES = 0x80000008,
-    ECX_MONITOR = 1 << 3, ECX_XSAVE = 1 << 26, ECX_OSXSAVE = 1 << 27,
+    ECX_MONITOR = 1 << 3, ECX_X2APIC = 1 << 21, ECX_XSAVE = 1 << 26, ECX_OSXSAVE = 1 << 27,
     EDX_APIC = 1 << 9, MISC_ENABLE_MWAIT = 1 << 18,
     CR4_OSXSAVE = 1 << 18,
-    APIC_BASE_ENABLED = 1 << 11,
+    APIC_BASE_ENABLED = 1 << 11, APIC_BASE_X2APIC = 1 << 10,
     XSAVE_LEGACY_AND_HEADER = 576,
     /* Without the leaf; what page tables can hold. */
     DEFAULT_PHYS_BITS = 36, MIN_PHYS_BITS = 32, MAX_PHYS_BITS = 52,
@@ -36,7 +36,7 @@ enum {
 #define KVM_FEATURES                                                                    \
     (1u << KVM_FEATURE_CLOCKSOURCE | 1u << KVM_FEATURE_NOP_IO_DELAY |                   \
      1u << KVM_FEATURE_CLOCKSOURCE2 | 1u << KVM_FEATURE_CLOCKSOURCE_STABLE_BIT |        \
-     1u << KVM_FEATURE_PV_SCHED_YIELD)
+     1u << KVM_FEATURE_PV_SEND_IPI | 1u << KVM_FEATURE_PV_SCHED_YIELD)
 
 static struct kvm_cpuid_entry2 from_cpu(const struct cpuid_entry *entry)
 {
@@ -156,6 +156,14 @@ static void set_phys_bits(struct vcpu *vcpu)
                            : bits > MAX_PHYS_BITS ? MAX_PHYS_BITS
                                                   : bits;
     cpu_state_replaced(vcpu->cpu);
+}
+
+bool cpuid_allows_apic_base(const struct vcpu *vcpu, uint64_t base)
+{
+    const struct kvm_cpuid_entry2 *features = cpuid_find(vcpu, LEAF_FEATURES, 0);
+    bool x2apic = features && features->ecx & ECX_X2APIC;
+
+    return !(base >> vcpu->cpu->phys_bits) && (x2apic || !(base & APIC_BASE_X2APIC));
 }
 
 /* KVM's leaves may stand at any multiple of 0x100, after those of another hypervisor. */

@@ -31,6 +31,9 @@ bool cpuid_pv_has(const struct vcpu *vcpu, unsigned feature);
 /* May it use it?  Without it too, unless KVM_CAP_ENFORCE_PV_FEATURE_CPUID is enabled. */
 bool cpuid_pv_allows(const struct vcpu *vcpu, unsigned feature);
 
+/* May IA32_APIC_BASE be this, by the guest's width of addresses and its x2APIC? */
+bool cpuid_allows_apic_base(const struct vcpu *vcpu, uint64_t base);
+
 /* CPUID.1:ECX.MONITOR as the guest sees it. */
 bool cpuid_has_mwait(struct vcpu *vcpu);
 

@@ -252,7 +252,7 @@ static int nmi(void *object, void *arg, unsigned long value)
 
     if (vcpu->lapic)
         lapic_nmi(vcpu->lapic);
-    else if (vcpu->nmis < 2)    /* one in service, one latched */
+    else if (vcpu->nmis < LAPIC_MAX_NMIS)
         vcpu->nmis++;
     return 0;
 }

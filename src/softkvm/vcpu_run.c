@@ -76,7 +76,7 @@ static void get_pending(struct vcpu *vcpu, struct lapic_pending *pending)
         if (vcpu->interrupt >= 0)
             pending->interrupt |= takes_users_interrupts(vcpu);
     } else {
-        pending->nmi = vcpu->nmis > 0;
+        pending->nmis = vcpu->nmis;
         pending->smi = vcpu->smi;
         pending->interrupt = vcpu->interrupt >= 0;
     }
@@ -124,15 +124,20 @@ static void inject(struct vcpu *vcpu, uint8_t vector, bool external)
     vcpu->cpu->event.vector = vector;
 }
 
-static void inject_nmi(struct vcpu *vcpu)
+static void drop_nmis(struct vcpu *vcpu, uint8_t count)
 {
     if (vcpu->lapic) {
-        struct lapic_pending taken = { .nmi = true };
-
-        lapic_clear_pending(vcpu->lapic, &taken);
+        lapic_clear_pending(vcpu->lapic, &(struct lapic_pending){ .nmis = count });
     } else {
-        vcpu->nmis--;
+        vcpu->nmis -= count;
     }
+}
+
+/* What is left waits until it is over. */
+static void inject_nmi(struct vcpu *vcpu, struct lapic_pending *pending)
+{
+    drop_nmis(vcpu, 1);
+    pending->nmis--;
     vcpu->cpu->nmi_masked = true;
     inject(vcpu, VECTOR_NMI, false);
 }
@@ -187,19 +192,21 @@ static bool inject_events(struct vcpu *vcpu)
 
     get_pending(vcpu, &pending);
     if (vcpu->block_irq)
-        pending.nmi = pending.smi = pending.interrupt = false;
+        pending.nmis = pending.smi = pending.interrupt = false;
     pending.init &= !cpu->in_smm;       /* it stays latched */
     if (vcpu->log.count &&
-        ((pending.nmi && nmi_allowed(cpu)) || (pending.interrupt && cpu_interrupt_allowed(cpu)) ||
+        ((pending.nmis && nmi_allowed(cpu)) || (pending.interrupt && cpu_interrupt_allowed(cpu)) ||
          (pending.smi && smi_allowed(cpu)) || pending.init))
         return false;
     if (pending.init || pending.sipi)
         take_init_and_sipi(vcpu, &pending);
     if (vcpu->mp_state == KVM_MP_STATE_INIT_RECEIVED)
         return true;
-    if (pending.nmi && nmi_allowed(cpu))
-        inject_nmi(vcpu);
-    else if (pending.nmi)
+    if (pending.nmis && nmi_allowed(cpu))
+        inject_nmi(vcpu, &pending);
+    else if (pending.nmis > 1 && cpu->nmi_masked)       /* it latches one */
+        drop_nmis(vcpu, pending.nmis - 1);
+    if (pending.nmis)
         request |= CPU_REQ_NMI;
     if (pending.interrupt && cpu_interrupt_allowed(cpu))
         inject_interrupt(vcpu);
@@ -337,7 +344,7 @@ static bool may_wake(struct vcpu *vcpu)
     pthread_mutex_lock(&vcpu->run_lock);
     get_pending(vcpu, &pending);
     if (vcpu->mp_state == KVM_MP_STATE_HALTED)
-        wake = (pending.nmi && nmi_allowed(vcpu->cpu)) || pending.init || pending.sipi ||
+        wake = (pending.nmis && nmi_allowed(vcpu->cpu)) || pending.init || pending.sipi ||
                (pending.smi && smi_allowed(vcpu->cpu)) ||
                (pending.interrupt && cpu_interrupt_allowed(vcpu->cpu)) ||
                vcpu->cpu->event.pending;

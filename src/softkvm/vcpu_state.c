@@ -156,6 +156,8 @@ int vcpu_set_sregs(struct vcpu *vcpu, const struct kvm_sregs *sregs)
 
     if (!sregs_valid(cpu, sregs))
         return -EINVAL;
+    if (!cpuid_allows_apic_base(vcpu, sregs->apic_base))
+        return -EINVAL;
     if (vcpu->lapic) {
         int ret = lapic_set_base(vcpu->lapic, sregs->apic_base);
 
@@ -334,18 +336,18 @@ void vcpu_get_events(struct vcpu *vcpu, struct kvm_vcpu_events *events)
         events->exception.has_error_code = cpu->event.has_error;
         events->exception.error_code = cpu->event.error;
     }
-    events->interrupt.shadow = cpu->interrupt_shadow ? KVM_X86_SHADOW_INT_STI : 0;
+    events->interrupt.shadow = cpu->interrupt_shadow;
     events->nmi.masked = cpu->nmi_masked;
     if (vcpu->lapic) {
         struct lapic_pending pending;
 
         lapic_get_pending(vcpu->lapic, &pending);
-        events->nmi.pending = pending.nmi;
+        events->nmi.pending = pending.nmis;
         events->sipi_vector = pending.sipi_vector;
         events->smi.pending = pending.smi;
         events->smi.latched_init = pending.init;
     } else {
-        events->nmi.pending = vcpu->nmis > 0;
+        events->nmi.pending = vcpu->nmis;
         events->smi.pending = vcpu->smi;
     }
     events->smi.smm = cpu->in_smm;
@@ -366,14 +368,14 @@ static void set_pending(struct vcpu *vcpu, const struct kvm_vcpu_events *events)
 
     if (!vcpu->lapic) {
         if (events->flags & KVM_VCPUEVENT_VALID_NMI_PENDING)
-            vcpu->nmis = events->nmi.pending;
+            vcpu->nmis = events->nmi.pending < LAPIC_MAX_NMIS ? events->nmi.pending : LAPIC_MAX_NMIS;
         if (events->flags & KVM_VCPUEVENT_VALID_SMM)
             vcpu->smi = events->smi.pending;
         return;
     }
     lapic_get_pending(vcpu->lapic, &pending);
     if (events->flags & KVM_VCPUEVENT_VALID_NMI_PENDING)
-        pending.nmi = events->nmi.pending;
+        pending.nmis = events->nmi.pending;
     if (events->flags & KVM_VCPUEVENT_VALID_SIPI_VECTOR)
         pending.sipi_vector = events->sipi_vector;
     if (events->flags & KVM_VCPUEVENT_VALID_SMM) {
@@ -424,7 +426,7 @@ int vcpu_set_events(struct vcpu *vcpu, const struct kvm_vcpu_events *events)
         cpu->event.vector = VECTOR_NMI;
     }
     if (events->flags & KVM_VCPUEVENT_VALID_SHADOW)
-        cpu->interrupt_shadow = events->interrupt.shadow;
+        cpu->interrupt_shadow = events->interrupt.shadow & (CPU_SHADOW_MOV_SS | CPU_SHADOW_STI);
     cpu->nmi_masked = events->nmi.masked;
     if (events->flags & KVM_VCPUEVENT_VALID_SMM) {
         cpu_set_smm(cpu, events->smi.smm);

@@ -100,7 +100,7 @@ static int64_t pending(struct lapic *lapic)
     struct lapic_pending p;
 
     lapic_get_pending(lapic, &p);
-    return (p.interrupt ? P_IRQ : 0) | (p.nmi ? P_NMI : 0) | (p.init ? P_INIT : 0) |
+    return (p.interrupt ? P_IRQ : 0) | (p.nmis ? P_NMI : 0) | (p.init ? P_INIT : 0) |
            (p.sipi ? P_SIPI : 0);
 }
 
@@ -137,7 +137,7 @@ static int64_t msr_io(struct board *board, const struct step *step)
 
 static int64_t clear_all(struct lapic *lapic)
 {
-    const struct lapic_pending all = { .nmi = true, .smi = true, .init = true, .sipi = true };
+    const struct lapic_pending all = { .nmis = 1, .smi = true, .init = true, .sipi = true };
 
     lapic_clear_pending(lapic, &all);
     return 0;

@@ -165,10 +165,14 @@ static void test_lint0_delivers_the_pic_as_it_is_told(void **state)
 static void test_nmi_and_set_pending(void **state)
 {
     struct board *board = *state;
-    const struct lapic_pending restored = { .nmi = true, .sipi = true, .sipi_vector = 3 };
+    const struct lapic_pending restored = { .nmis = 1, .sipi = true, .sipi_vector = 3 };
 
     lapic_nmi(board->cpu[1]);
-    RUN(board, KICKED(2), PENDING(1, P_NMI), IPI(0, 1, NMI), CLEAR(1), PENDING(1, 0));
+    RUN(board, KICKED(2), PENDING(1, P_NMI), IPI(0, 1, NMI), CLEAR(1), PENDING(1, P_NMI),
+        CLEAR(1), PENDING(1, 0));
+    for (int i = 0; i < 3; i++)         /* the third is lost */
+        lapic_nmi(board->cpu[1]);
+    RUN(board, CLEAR(1), PENDING(1, P_NMI), CLEAR(1), PENDING(1, 0));
     lapic_set_pending(board->cpu[1], &restored);
     RUN(board, KICKED(2), PENDING(1, P_NMI | P_SIPI));
 }
@@ -346,8 +350,8 @@ static void test_tsc_deadline(void **state)
         RDMSR(1, MSR_DEADLINE, 5000), APIC_W(1, TMICT, 77), APIC_R(1, TMICT, 0),
         APIC_R(1, TMCCT, 0), ADVANCE(1999), KICKED(0), ADVANCE(2), KICKED(2), TAKE(1, 0x40),
         RDMSR(1, MSR_DEADLINE, 0), EOI(1),
-        /* In the past: at once (the timer thread's next turn). */
-        WRMSR(1, MSR_DEADLINE, 1), ADVANCE(0), TAKE(1, 0x40), EOI(1),
+        /* In the past: at once. */
+        WRMSR(1, MSR_DEADLINE, 1), RDMSR(1, MSR_DEADLINE, 0), TAKE(1, 0x40), EOI(1),
         /* Disarmed by 0, and by leaving the mode. */
         WRMSR(1, MSR_DEADLINE, 9000), WRMSR(1, MSR_DEADLINE, 0), ADVANCE(MS), TAKE(1, NONE),
         WRMSR(1, MSR_DEADLINE, 9000000), APIC_W(1, LVTT, 0x40), RDMSR(1, MSR_DEADLINE, 0),

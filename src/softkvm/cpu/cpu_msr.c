@@ -13,6 +13,7 @@
 enum {
     MSR_TSC = 0x10, MSR_PRED_CMD = 0x49, MSR_PAT = 0x277, MSR_MTRR_DEF_TYPE = 0x2ff, MSR_MTRR_VAR = 0x200,
     MSR_MISC_ENABLE = 0x1a0, MSR_DEBUGCTL = 0x1d9, MSR_UCODE_REV = 0x8b, MSR_MC0_CTL = 0x400,
+    MISC_ENABLE_FIXED = 1 << 11 | 1 << 12, MISC_ENABLE_EMON = 1 << 7,
     MSR_MCG_CAP = 0x179, MSR_MCG_CTL = 0x17b,
     MSR_FS_BASE = 0xc0000100, MSR_GS_BASE = 0xc0000101, MSR_EFER = 0xc0000080,
 };
@@ -50,7 +51,6 @@ static const struct msr_field fields[] = {
     FIELD(0x17a, mcg_status, UINT64_MAX),
     FIELD(MSR_MCG_CTL, mcg_ctl, UINT64_MAX),
     FIELD(0x1fc, power_ctl, UINT64_MAX),
-    FIELD(MSR_MISC_ENABLE, misc_enable, 0x5c40f1889ull),
     FIELD(0x250, mtrr_fixed[0], UINT64_MAX),
     FIELD(0x258, mtrr_fixed[1], UINT64_MAX),
     FIELD(0x259, mtrr_fixed[2], UINT64_MAX),
@@ -93,9 +93,50 @@ static const struct msr_constant constants[] = {
     { 0x10a, ARCH_CAPABILITIES, false },
     { 0x140, 0, true },                         /* MISC_FEATURES_ENABLES */
     { 0xc0010010, 0, true },                    /* SYSCFG: no memory encryption of the host's */
-    { 0xc001001f, 0, true },                    /* NB_CFG */
     { 0xc0011029, 2, true },                    /* DE_CFG: LFENCE is serialising */
 };
+
+/*
+ * Registers of units that aren't there, which systems touch without asking CPUID: they
+ * read as zero, and what is written is lost.  The list is Linux's (kvm_get_msr_common,
+ * kvm_set_msr_common), for a processor without performance counters.
+ */
+struct msr_inert {
+    uint32_t first, last;
+    bool readable, writable;
+};
+
+static const struct msr_inert inert[] = {
+    { 0x79, 0x79, false, true },                /* IA32_BIOS_UPDT_TRIG: microcode */
+    { 0xc1, 0xc2, true, true },                 /* IA32_PMC0, 1 */
+    { 0x186, 0x187, true, true },               /* IA32_PERFEVTSEL0, 1 */
+    { 0x199, 0x199, true, false },              /* IA32_PERF_CTL */
+    { 0x1db, 0x1de, true, false },              /* LASTBRANCHFROMIP ... LASTINTTOIP */
+    { 0x606, 0x606, true, false },              /* RAPL_POWER_UNIT, and four energy counters */
+    { 0x611, 0x611, true, false },
+    { 0x619, 0x619, true, false },
+    { 0x639, 0x639, true, false },
+    { 0x641, 0x641, true, false },
+    { 0xc0010000, 0xc0010007, true, true },     /* PerfEvtSel0 ... 3, PerfCtr0 ... 3 */
+    { 0xc001001f, 0xc001001f, true, true },     /* NB_CFG */
+    { 0xc0010020, 0xc0010020, false, true },    /* PATCH_LOADER */
+    { 0xc0010055, 0xc0010055, true, false },    /* INT_PENDING_MSG */
+    { 0xc0010058, 0xc0010058, true, false },    /* MMIO_CONF_BASE */
+    { 0xc0010112, 0xc0010113, true, false },    /* TSEG_ADDR, TSEG_MASK */
+    { 0xc0010117, 0xc0010117, true, true },     /* VM_HSAVE_PA */
+    { 0xc0011022, 0xc0011023, true, true },     /* DC_CFG, TW_CFG */
+    { 0xc001102a, 0xc001102a, true, true },     /* BU_CFG2 */
+    { 0xc001102c, 0xc001102c, true, true },     /* EX_CFG */
+};
+
+static const struct msr_inert *find_inert(uint32_t index)
+{
+    for (size_t i = 0; i < sizeof(inert) / sizeof(inert[0]); i++) {
+        if (index >= inert[i].first && index <= inert[i].last)
+            return &inert[i];
+    }
+    return NULL;
+}
 
 static const struct msr_field *find_field(uint32_t index)
 {
@@ -173,8 +214,8 @@ static bool value_ok(const struct cpu *cpu, uint32_t index, uint64_t value, bool
 bool cpu_msr_known(uint32_t index)
 {
     return find_field(index) || find_constant(index) || index - MSR_MC0_CTL < CPU_MCE_BANKS * 4 ||
-           index - MSR_MTRR_VAR < 16 || index == MSR_EFER || index == MSR_DEBUGCTL ||
-           index == MSR_PRED_CMD || index == MSR_TSC;
+           find_inert(index) || index - MSR_MTRR_VAR < 16 || index == MSR_EFER || index == MSR_DEBUGCTL ||
+           index == MSR_MISC_ENABLE || index == MSR_PRED_CMD || index == MSR_TSC;
 }
 
 bool cpu_msr_read(struct cpu *cpu, uint32_t index, uint64_t *value)
@@ -193,8 +234,12 @@ bool cpu_msr_read(struct cpu *cpu, uint32_t index, uint64_t *value)
         *value = cpu->efer;
     else if (index == MSR_DEBUGCTL)
         *value = cpu->debugctl;
+    else if (index == MSR_MISC_ENABLE)
+        *value = cpu->misc_enable;
     else if (index == MSR_TSC)
         *value = cpu->ops->read_tsc(cpu->opaque);
+    else if (find_inert(index) && find_inert(index)->readable)
+        *value = 0;
     else
         return false;
     return true;
@@ -205,6 +250,17 @@ static bool write_field(struct cpu *cpu, const struct msr_field *field, uint64_t
     if ((value & ~field->writable) || (field->canonical && !is_canonical(value)))
         return false;
     memcpy((uint8_t *)cpu + field->offset, &value, sizeof(value));
+    return true;
+}
+
+/* By the guest: what says that there is no BTS or PEBS can't be changed, and EMON doesn't. */
+static bool write_misc_enable(struct cpu *cpu, uint64_t value, bool host)
+{
+    uint64_t changed = value ^ cpu->misc_enable;
+
+    if (!host && changed & MISC_ENABLE_FIXED)
+        return false;
+    cpu->misc_enable ^= host ? changed : changed & ~(uint64_t)MISC_ENABLE_EMON;
     return true;
 }
 
@@ -236,11 +292,13 @@ bool cpu_msr_write(struct cpu *cpu, uint32_t index, uint64_t value, bool host)
     }
     if (index == MSR_EFER)
         return write_efer(cpu, value, host);
+    if (index == MSR_MISC_ENABLE)
+        return write_misc_enable(cpu, value, host);
     if (index == MSR_DEBUGCTL) {
         /* LBR and BTF may be asked for and don't stay on, as where a hypervisor hides them. */
         return !(value & ~3ull);
     }
     if (index == MSR_PRED_CMD)  /* nothing is predicted */
         return !(value & ~1ull);
-    return false;
+    return find_inert(index) && find_inert(index)->writable;
 }

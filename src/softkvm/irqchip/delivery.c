@@ -7,6 +7,9 @@
  */
 #include "irqchip_internal.h"
 
+#include <errno.h>
+#include <linux/kvm_para.h>
+
 #define XAPIC_BROADCAST 0xffu
 #define X2APIC_BROADCAST 0xffffffffu
 
@@ -168,4 +171,41 @@ int apic_deliver(struct irqchip *chip, const struct apic_message *message)
         reached += lapic_accept(chip->lapics[n], message);
     }
     return reached;
+}
+
+static int send_to_bitmap(struct lapic *sender, uint64_t bitmap, uint64_t first, uint32_t icr)
+{
+    struct irqchip *chip = sender->chip;
+    uint64_t last = chip->lapics[chip->lapic_count - 1]->vcpu_id;
+    struct apic_message message = {
+        .vector = icr & 0xff, .mode = icr >> 8 & 7, .sender = sender,
+        .level = icr >> 15 & 1, .assert = icr >> 14 & 1,
+    };
+    int count = 0;
+
+    for (; bitmap; bitmap &= bitmap - 1) {
+        uint64_t id = first + __builtin_ctzll(bitmap);
+        int reached;
+
+        if (id > last)
+            break;
+        message.dest = (uint32_t)id;
+        reached = apic_deliver(chip, &message);
+        count += reached > 0 ? reached : 0;
+    }
+    return count;
+}
+
+int lapic_send_ipis(struct lapic *sender, uint64_t low, uint64_t high, uint32_t first,
+                    unsigned width, uint32_t icr)
+{
+    int count;
+
+    if (icr & (ICR_LOGICAL | ICR_SHORTHANDS))
+        return -KVM_EINVAL;
+    pthread_mutex_lock(&sender->chip->lock);
+    count = send_to_bitmap(sender, low, first, icr);
+    count += send_to_bitmap(sender, high, (uint64_t)first + width, icr);
+    pthread_mutex_unlock(&sender->chip->lock);
+    return count;
 }

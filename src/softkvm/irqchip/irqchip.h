@@ -131,10 +131,16 @@ int lapic_set_state(struct lapic *lapic, const struct kvm_lapic_state *state);
 /* What waits for this vCPU, without taking it. */
 struct lapic_pending {
     bool interrupt;             /* deliverable now: priority above the processor's, or ExtINT from the PIC */
-    bool nmi, smi, init;
+    uint8_t nmis;               /* up to LAPIC_MAX_NMIS */
+    bool smi, init;
     bool sipi;
     uint8_t sipi_vector;
 };
+
+/* One that is being delivered, and one latched meanwhile. */
+enum { LAPIC_MAX_NMIS = 2 };
+
+
 void lapic_get_pending(struct lapic *lapic, struct lapic_pending *pending);
 
 /* Would it take an interrupt of a PIC, of user space's where the irqchip is split? */
@@ -147,14 +153,22 @@ int lapic_take_eoi(struct lapic *lapic);
 
 /* Take the interrupt (INTA cycle): its vector, or -1 when it has gone meanwhile. */
 int lapic_take_interrupt(struct lapic *lapic);
-/* Take NMI, SMI, INIT or SIPI: clears what is set in *taken. */
+/* Take NMIs, SMI, INIT or SIPI: clears what is set in *taken. */
 void lapic_clear_pending(struct lapic *lapic, const struct lapic_pending *taken);
-/* KVM_SET_VCPU_EVENTS: replaces nmi, smi, init, sipi and its vector. */
+/* KVM_SET_VCPU_EVENTS: replaces nmis, smi, init, sipi and its vector. */
 void lapic_set_pending(struct lapic *lapic, const struct lapic_pending *pending);
 /* KVM_NMI */
 void lapic_nmi(struct lapic *lapic);
 /* KVM_SMI */
 void lapic_smi(struct lapic *lapic);
+
+/*
+ * KVM_HC_SEND_IPI: what icr says (vector and mode, no destination: else -KVM_EINVAL) to the
+ * APICs whose ids are first plus the numbers of the bits set in low, and in high from
+ * first + width.  How many took it.  Source: Documentation/virt/kvm/x86/hypercalls.rst.
+ */
+int lapic_send_ipis(struct lapic *sender, uint64_t low, uint64_t high, uint32_t first,
+                    unsigned width, uint32_t icr);
 
 /* Power-on; and the INIT signal, which keeps base, mode and what is pending. */
 void lapic_reset(struct lapic *lapic, bool is_bsp);

@@ -35,6 +35,7 @@ enum delivery_mode {
 };
 
 enum shorthand { SHORT_NONE, SHORT_SELF, SHORT_ALL, SHORT_OTHERS };
+enum { ICR_LOGICAL = 1 << 11, ICR_SHORTHANDS = 3 << 18 };
 
 /* A message on the APIC bus. */
 struct apic_message {

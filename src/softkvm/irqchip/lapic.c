@@ -125,13 +125,19 @@ static int accept_fixed(struct lapic *lapic, uint8_t vector, bool level)
     return !waits;
 }
 
+static void add_nmi(struct lapic *lapic)
+{
+    if (lapic->signals.nmis < LAPIC_MAX_NMIS)
+        lapic->signals.nmis++;
+}
+
 static int accept_signal(struct lapic *lapic, const struct apic_message *message)
 {
     struct lapic_pending *signals = &lapic->signals;
 
     switch (message->mode) {
     case DELIVER_NMI:
-        signals->nmi = true;
+        add_nmi(lapic);
         break;
     case DELIVER_SMI:
         signals->smi = true;
@@ -327,7 +333,7 @@ void lapic_clear_pending(struct lapic *lapic, const struct lapic_pending *taken)
     struct lapic_pending *signals = &lapic->signals;
 
     pthread_mutex_lock(&lapic->chip->lock);
-    signals->nmi &= !taken->nmi;
+    signals->nmis -= taken->nmis < signals->nmis ? taken->nmis : signals->nmis;
     signals->smi &= !taken->smi;
     signals->init &= !taken->init;
     signals->sipi &= !taken->sipi;
@@ -339,6 +345,8 @@ void lapic_set_pending(struct lapic *lapic, const struct lapic_pending *pending)
     pthread_mutex_lock(&lapic->chip->lock);
     lapic->signals = *pending;
     lapic->signals.interrupt = false;
+    if (pending->nmis > LAPIC_MAX_NMIS)
+        lapic->signals.nmis = LAPIC_MAX_NMIS;
     kick(lapic);
     pthread_mutex_unlock(&lapic->chip->lock);
 }
@@ -346,7 +354,7 @@ void lapic_set_pending(struct lapic *lapic, const struct lapic_pending *pending)
 void lapic_nmi(struct lapic *lapic)
 {
     pthread_mutex_lock(&lapic->chip->lock);
-    lapic->signals.nmi = true;
+    add_nmi(lapic);
     kick(lapic);
     pthread_mutex_unlock(&lapic->chip->lock);
 }

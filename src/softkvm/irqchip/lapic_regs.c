@@ -16,7 +16,7 @@ enum {
     APIC_PAGE = 4096,
     APIC_VERSION = 0x14 | 5 << 16,      /* integrated; six LVT entries */
     DFR_FIXED = 0x0fffffff,
-    ICR_BUSY = 1 << 12, ICR_ASSERT = 1 << 14, ICR_LEVEL = 1 << 15, ICR_LOGICAL = 1 << 11,
+    ICR_BUSY = 1 << 12, ICR_ASSERT = 1 << 14, ICR_LEVEL = 1 << 15,
     /* LVT bits that can be written: vector and mask; delivery mode; pin polarity and trigger. */
     LVT_TIMER_BITS = 0xff | LVT_MASKED | LVT_TIMER_MODE,
     LVT_ERROR_BITS = 0xff | LVT_MASKED,

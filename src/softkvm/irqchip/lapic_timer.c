@@ -33,21 +33,24 @@ static int64_t deadline_distance(const struct lapic *lapic)
                      timers_ticks(lapic->chip, lapic->tsc_khz));
 }
 
+/* One that has passed fires at once: before the guest's next instruction. */
 static void arm_deadline(struct lapic *lapic)
 {
-    uint64_t now = timers_now(lapic->chip), ns = 0;
     int64_t cycles = deadline_distance(lapic);
+    unsigned __int128 ns;
 
     timer_cancel(lapic->chip, &lapic->timer);
     if (!lapic->tsc_deadline || !lapic->tsc_khz)
         return;
-    /* Rounded up: the guest must not find its TSC before the deadline. */
-    if (cycles > 0) {
-        unsigned __int128 wide = (unsigned __int128)cycles * 1000000 / lapic->tsc_khz + 1;
-
-        ns = wide > INT64_MAX ? INT64_MAX : (uint64_t)wide;
+    if (cycles <= 0) {
+        lapic->tsc_deadline = 0;
+        lapic_local(lapic, REG_LVT_TIMER);
+        return;
     }
-    timer_arm(lapic->chip, &lapic->timer, now + ns);
+    /* Rounded up: the guest must not find its TSC before the deadline. */
+    ns = (unsigned __int128)cycles * 1000000 / lapic->tsc_khz + 1;
+    timer_arm(lapic->chip, &lapic->timer,
+              timers_now(lapic->chip) + (ns > INT64_MAX ? INT64_MAX : (uint64_t)ns));
 }
 
 static void timer_fire(struct irq_timer *timer, uint64_t now)
@@ -55,13 +58,11 @@ static void timer_fire(struct irq_timer *timer, uint64_t now)
     struct lapic *lapic = (struct lapic *)((char *)timer - offsetof(struct lapic, timer));
 
     if (mode(lapic) == LVT_TIMER_DEADLINE) {
-        /* The clocks may differ by some ppm, which a long wait adds up. */
-        if (deadline_distance(lapic) > 0) {
-            arm_deadline(lapic);
-            return;
-        }
-        lapic->tsc_deadline = 0;
-    } else if (mode(lapic) == LVT_TIMER_PERIODIC && lapic->period) {
+        /* The clocks may differ by some ppm, which a long wait adds up: it may be too early. */
+        arm_deadline(lapic);
+        return;
+    }
+    if (mode(lapic) == LVT_TIMER_PERIODIC && lapic->period) {
         /* Late by whole periods: those are lost, as the request bit would have been set. */
         uint64_t missed = (now - timer->deadline) / lapic->period;
 
