@@ -83,6 +83,22 @@ int sev_launch_start(struct sev_call *call)
     return ret;
 }
 
+/*
+ * The host's, and there to be written: known before the firmware begins, so that what fails
+ * changes nothing.  The VM paused.
+ */
+static int take_pages(struct sev *sev, uint64_t addr, uint64_t size)
+{
+    uint64_t hva = addr & ~(uint64_t)(GUEST_PAGE_SIZE - 1);
+
+    sev_memory_take(sev->memory, addr, size);
+    for (; hva < addr + size; hva += GUEST_PAGE_SIZE) {
+        if (!user_page_usable(hva, true))
+            return -EFAULT;
+    }
+    return 0;
+}
+
 /* Plain bytes at addr become cipher text, and part of the digest. */
 static int encrypt_in_place(struct sev_call *call, uint64_t addr, uint64_t size)
 {
@@ -120,8 +136,9 @@ int sev_launch_update_data(struct sev_call *call)
     if (args->len % SEV_BLOCK)
         return sev_firmware(call, SEV_RET_INVALID_LEN);
     vm_pause(call->vm);
-    sev_memory_take(sev->memory, args->uaddr, args->len);
-    ret = encrypt_in_place(call, args->uaddr, args->len);
+    ret = take_pages(sev, args->uaddr, args->len);
+    if (!ret)
+        ret = encrypt_in_place(call, args->uaddr, args->len);
     vm_resume(call->vm);
     return ret;
 }
@@ -169,12 +186,12 @@ static int put_secret(struct sev_call *call, const uint8_t *header, uint8_t *dat
     const struct kvm_sev_launch_secret *args = call->data;
     struct sev *sev = call->vm->sev;
     uint64_t addr = args->guest_uaddr;
-    int ret = sev_firmware(call, sev_guest_secret(&sev->guest, header, data, args->trans_len));
+    int ret;
 
-    if (ret)
-        return ret;
     vm_pause(call->vm);
-    sev_memory_take(sev->memory, addr, args->guest_len);
+    ret = take_pages(sev, addr, args->guest_len);
+    if (!ret)
+        ret = sev_firmware(call, sev_guest_secret(&sev->guest, header, data, args->trans_len));
     for (uint32_t done = 0, piece; !ret && done < args->guest_len; done += piece) {
         uint32_t room = GUEST_PAGE_SIZE - (addr + done) % GUEST_PAGE_SIZE;
 

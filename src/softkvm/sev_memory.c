@@ -466,7 +466,9 @@ bool sev_copy_begin(uint64_t addr, size_t size)
     bool free_of_them = true;
 
     __atomic_add_fetch(&all.copies, 1, __ATOMIC_SEQ_CST);
-    if (!__atomic_load_n(&all.first, __ATOMIC_SEQ_CST))
+    /* Bad addresses are for the copy itself to refuse. */
+    if (!__atomic_load_n(&all.first, __ATOMIC_SEQ_CST) ||
+        !range_within(addr, size, USER_ADDRESS_END))
         return true;
     pthread_mutex_lock(&all.lock);
     for (struct sev_memory *m = all.first; m && free_of_them; m = m->next) {

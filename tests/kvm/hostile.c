@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * hostile [--softkvm|--vm2|--in-place|--kernel] [--seconds N] [--seed S] [--threads N]
+ * hostile [--softkvm|--vm2|--in-place|--sev|--kernel] [--seconds N] [--seed S] [--threads N]
  *
  * Several threads call KVM at random: every ioctl that there is and some that aren't, on
  * descriptors of every kind, with arguments of hostile_args.c; descriptors are made,
@@ -42,7 +42,8 @@ static const struct {
     const struct kvm_driver *driver;
 } drivers[] = {
     { "--softkvm", &kvm_driver_soft }, { "--vm2", &kvm_driver_soft_vm2 },
-    { "--in-place", &kvm_driver_soft_in_place }, { "--kernel", &kvm_driver_kernel },
+    { "--in-place", &kvm_driver_soft_in_place }, { "--sev", &kvm_driver_soft_sev },
+    { "--kernel", &kvm_driver_kernel },
 };
 
 static const struct kvm_driver *driver = &kvm_driver_soft;
@@ -140,6 +141,35 @@ static void do_ioctl(struct thread *t)
     }
 }
 
+static int sev_command(int vm, int sev_fd, uint32_t id, void *data)
+{
+    struct kvm_sev_cmd cmd = { .id = id, .data = (uintptr_t)data, .sev_fd = (uint32_t)sev_fd };
+
+    return driver->ioctl(vm, KVM_MEMORY_ENCRYPT_OP, (unsigned long)&cmd);
+}
+
+/* To any stage of a launch, or into nothing where there is no SEV. */
+static void launch(struct thread *t, int vm)
+{
+    int sev_fd = driver == &kvm_driver_soft_sev ? softkvm_open_sev() : -1;
+    struct kvm_sev_init init = { 0 };
+    struct kvm_sev_launch_start start = { .policy = rng_below(&t->rng, 2) };
+    struct kvm_sev_launch_update_data update = { (uintptr_t)guest_memory, 1 << 16 };
+    uint8_t blob[48];
+    struct kvm_sev_launch_measure measure = { (uintptr_t)blob, sizeof(blob) };
+    unsigned stages = rng_below(&t->rng, 5);
+
+    if (sev_fd < 0)
+        return;
+    descriptors_add(sev_fd);
+    if (sev_command(vm, sev_fd, KVM_SEV_INIT2, &init) || !stages ||
+        sev_command(vm, sev_fd, KVM_SEV_LAUNCH_START, &start) || stages < 2 ||
+        sev_command(vm, sev_fd, KVM_SEV_LAUNCH_UPDATE_DATA, &update) || stages < 3 ||
+        sev_command(vm, sev_fd, KVM_SEV_LAUNCH_MEASURE, &measure) || stages < 4)
+        return;
+    sev_command(vm, sev_fd, KVM_SEV_LAUNCH_FINISH, NULL);
+}
+
 /* A VM with a vCPU that could run: what random calls would seldom come to. */
 static void do_make_vm(struct thread *t)
 {
@@ -148,17 +178,22 @@ static void do_make_vm(struct thread *t)
         .guest_phys_addr = rng_one_in(&t->rng, 2) ? 0 : 0xffc00000,
     };
     struct kvm_create_guest_memfd gmem = { .size = 1 << 20, .flags = rng_below(&t->rng, 4) };
+    bool is_sev = driver == &kvm_driver_soft_sev && !rng_one_in(&t->rng, 4);
+    unsigned long type;
     int kvm, vm, fd;
 
     set_doing(t, "a whole VM");
     kvm = driver->open();
     if (kvm < 0)
         return;
-    vm = driver->ioctl(kvm, KVM_CREATE_VM, rng_below(&t->rng, 2));
+    type = is_sev ? KVM_X86_SEV_VM : rng_below(&t->rng, 2);
+    vm = driver->ioctl(kvm, KVM_CREATE_VM, type);
     descriptors_add(kvm);
     if (vm < 0)
         return;
     driver->ioctl(vm, KVM_SET_USER_MEMORY_REGION, (unsigned long)&slot);
+    if (is_sev)
+        launch(t, vm);
     if (rng_one_in(&t->rng, 2))
         driver->ioctl(vm, KVM_CREATE_IRQCHIP, 0);
     for (unsigned long n = 0; n < 2; n++) {

@@ -1,12 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# hostile.sh BUILD SECONDS [--kernel] - a third of SECONDS for each of softkvm's regimes,
+# hostile.sh BUILD SECONDS [--kernel] - a quarter of SECONDS for each of softkvm's regimes and SEV,
 # in BUILD-hostile under the address and undefined-behaviour sanitizers; with --kernel, a
-# quarter each, the last on /dev/kvm.
+# fifth each, the last on /dev/kvm.
 set -eu
 
 build=$1-hostile
-kvms="softkvm vm2 in-place"
+kvms="softkvm vm2 in-place sev"
 [ "${3:-}" != --kernel ] || kvms="$kvms kernel"
 [ -e "$build/build.ninja" ] ||
     meson setup "$build" -Db_sanitize=address,undefined -Db_lundef=false

@@ -172,6 +172,34 @@ static void tame(unsigned long request, uint8_t *memory, size_t size)
     }
 }
 
+/* Of SEV's commands most structures are addresses and lengths. */
+static uint64_t make_sev_word(struct rng *rng, const uint8_t *memory)
+{
+    switch (rng_below(rng, 6)) {
+    case 0: return 0;
+    case 1: return guest_address(rng) + rng_below(rng, PAGE);
+    case 2: return guest_address(rng);
+    case 3: return (uintptr_t)memory + rng_below(rng, ARGUMENT_SIZE);
+    case 4: return (uint64_t)rng_below(rng, 1024) * 16;
+    default: return rng_one_in(rng, 4) ? make_word(rng) : rng_below(rng, 20000);
+    }
+}
+
+static void make_sev_command(struct rng *rng, uint8_t *at, const uint8_t *memory)
+{
+    const struct kvm_sev_cmd cmd = {
+        .id = rng_below(rng, KVM_SEV_INIT2 + 2), .data = (uintptr_t)(at + sizeof(cmd)),
+        .sev_fd = (uint32_t)descriptors_any(rng),
+    };
+
+    memcpy(at, &cmd, sizeof(cmd));
+    for (size_t i = 0; i < 8; i++) {
+        uint64_t word = make_sev_word(rng, memory);
+
+        memcpy(at + sizeof(cmd) + i * 8, &word, sizeof(word));
+    }
+}
+
 unsigned long make_argument(struct rng *rng, unsigned long request, uint8_t *memory)
 {
     size_t size = _IOC_SIZE(request), used = size + 256;
@@ -195,5 +223,7 @@ unsigned long make_argument(struct rng *rng, unsigned long request, uint8_t *mem
     }
     if (used >= size)
         tame(request, at, used);
+    if (request == KVM_MEMORY_ENCRYPT_OP && used > size)
+        make_sev_command(rng, at, memory);
     return (uintptr_t)at;
 }

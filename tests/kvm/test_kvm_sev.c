@@ -348,6 +348,7 @@ static void ioctl_from_guest_page(void)
 
     machine_run_to(&m, KVM_EXIT_IO);
     guest_write(&m, DATA, 42);
+    CHECK_EQ(IOCTL(m.vcpu, KVM_GET_REGS, UINT64_MAX - 4095), -EFAULT);
     if (!test_is_softkvm())
         test_skip("the kernel reads cipher text");
     CHECK_EQ(IOCTL(m.vcpu, KVM_GET_REGS, m.ram + DATA), -EFAULT);
