@@ -8,11 +8,15 @@
 #include "debug_memory.h"
 #include "debug_object.h"
 #include "error.h"
+#include "fd.h"
 #include "page_walk.h"
 #include "range.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <unistd.h>
 
 /* --- Who may --- */
 
@@ -227,29 +231,80 @@ static bool run_gva2gpa(const struct monitor_ctx *ctx, struct json_object *args,
     return true;
 }
 
+/* The host's address of shared memory; NULL: there is none, the error is set. */
+static void *host_address(const struct monitor_ctx *ctx, uint64_t gpa, struct memory_piece *piece,
+                          GError **error)
+{
+    *piece = memory_look(ctx->vm->memory, gpa, 1);
+    if (piece->state == MEMORY_SHARED)
+        return (char *)ram_block_host(piece->block) + piece->offset;
+    if (piece->state == MEMORY_PRIVATE)
+        error_set(error, "Memory at address 0x%" PRIx64 " is private: the host has no address "
+                  "for it", gpa);
+    else if (piece->state == MEMORY_ABSENT)
+        error_set(error, "Memory at address 0x%" PRIx64 " isn't plugged in", gpa);
+    else
+        error_set(error, "No memory is mapped at address 0x%" PRIx64, gpa);
+    return NULL;
+}
+
 static bool run_gpa2hva(const struct monitor_ctx *ctx, struct json_object *args,
                         struct json_object **ret, GError **error)
 {
     uint64_t gpa = address_arg(args, "address", 0);
-    struct memory_piece piece = memory_look(ctx->vm->memory, gpa, 1);
+    struct memory_piece piece;
+    void *host = host_address(ctx, gpa, &piece, error);
     GString *out;
 
-    if (piece.state == MEMORY_SHARED) {
-        out = g_string_new(NULL);
-        g_string_append_printf(out, "Host virtual address for 0x%" PRIx64 " (%s) is %p\n", gpa,
-                               ram_block_name(piece.block),
-                               (void *)((char *)ram_block_host(piece.block) + piece.offset));
-        *ret = text_result(out);
+    if (!host)
+        return false;
+    out = g_string_new(NULL);
+    g_string_append_printf(out, "Host virtual address for 0x%" PRIx64 " (%s) is %p\n", gpa,
+                           ram_block_name(piece.block), host);
+    *ret = text_result(out);
+    return true;
+}
+
+/* An entry of Linux's pagemap (Documentation/admin-guide/mm/pagemap.rst) for an address. */
+static bool read_pagemap(const void *host, uint64_t *ret, GError **error)
+{
+    AUTO_FD fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    ssize_t size = fd < 0 ? -1 : pread(fd, ret, sizeof(*ret), (off_t)((uintptr_t)host /
+                                       GUEST_PAGE_SIZE * sizeof(*ret)));
+
+    if (size == sizeof(*ret))
         return true;
-    }
-    if (piece.state == MEMORY_PRIVATE)
-        error_set(error, "Memory at address 0x%" PRIx64 " is private: the host has no address "
-                  "for it", gpa);
-    else if (piece.state == MEMORY_ABSENT)
-        error_set(error, "Memory at address 0x%" PRIx64 " isn't plugged in", gpa);
-    else
-        error_set(error, "No memory is mapped at address 0x%" PRIx64, gpa);
+    error_set_errno(error, size < 0 ? errno : ENODATA, "/proc/self/pagemap");
     return false;
+}
+
+static bool run_gpa2hpa(const struct monitor_ctx *ctx, struct json_object *args,
+                        struct json_object **ret, GError **error)
+{
+    const uint64_t present = 1ULL << 63, frame = (1ULL << 55) - 1;
+    uint64_t gpa = address_arg(args, "address", 0), entry;
+    struct memory_piece piece;
+    void *host = host_address(ctx, gpa, &piece, error);
+    GString *out;
+
+    if (!host || !read_pagemap(host, &entry, error))
+        return false;
+    if (!(entry & present)) {
+        error_set(error, "Memory at address 0x%" PRIx64 " isn't in the host's RAM now: it was never "
+                  "touched, or is swapped out", gpa);
+        return false;
+    }
+    if (!(entry & frame)) {
+        error_set(error, "the host's kernel tells physical addresses only to who has "
+                  "CAP_SYS_ADMIN");
+        return false;
+    }
+    out = g_string_new(NULL);
+    g_string_append_printf(out, "Host physical address for 0x%" PRIx64 " (%s) is 0x%" PRIx64 "\n",
+                           gpa, ram_block_name(piece.block),
+                           (entry & frame) * GUEST_PAGE_SIZE + gpa % GUEST_PAGE_SIZE);
+    *ret = text_result(out);
+    return true;
 }
 
 /* --- What is where --- */
@@ -329,6 +384,9 @@ const struct command commands_debug[] = {
     { .hmp = "gpa2hva", .args = &args_address, .params = "addr", .ret = &type_text,
       .help = "print the host virtual address corresponding to a guest physical address",
       .run = run_gpa2hva },
+    { .hmp = "gpa2hpa", .args = &args_address, .params = "addr", .ret = &type_text,
+      .help = "print the host physical address corresponding to a guest physical address",
+      .run = run_gpa2hpa },
     { .qmp = "x-gpa-attributes", .hmp = "x-gpa-attributes", .args = &args_attributes,
       .params = "addr [size]", .ret = &type_pieces,
       .help = "show which guest physical memory is shared, private, readable",

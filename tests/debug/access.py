@@ -6,6 +6,7 @@ that nothing was changed behind its back, and says PASS at its end.
 """
 import base64
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -72,7 +73,11 @@ def check_forbidden(vm, hint):
                        ("x-debug-write", {"data": base64.b64encode(b"8 bytes!").decode()})):
         desc = error_of(qmp.execute(name, address=WINDOW, **more))
         expect("private memory" in desc, f"{name}: {desc}")
-    expect("is private" in qmp.hmp(f"gpa2hva {WINDOW}"), "gpa2hva of private memory")
+    for command in ("gpa2hva", "gpa2hpa"):
+        expect("is private" in qmp.hmp(f"{command} {WINDOW}"), f"{command} of private memory")
+    text = qmp.hmp(f"gpa2hpa {gpa + 5}")
+    expect(re.fullmatch(r"Host physical address for 0x\w+ \(mem0\) is 0x\w+005\n", text) or
+           "CAP_SYS_ADMIN" in text, f"gpa2hpa: {text}")
     qmp.command("pmemsave", val=gpa, size=PAGE, filename=path)
     with open(path, "rb") as file:
         expect(file.read() == contents(PAGES + 1), "pmemsave of shared memory")

@@ -275,6 +275,9 @@ static const struct {
     { "xp/99999x 0", "Error: 65536 values are the most at a time: pmemsave\n" },
     { "xp", "unexpected end of expression\nTry \"help xp\" for more information\n" },
     { "gpa2hva 0x1234", "Host virtual address for 0x1234 (m0) is 0x7f0000001234\n" },
+    { "gpa2hpa 0x1234", "Error: Memory at address 0x1234 isn't in the host's RAM now: it was never "
+                        "touched, or is swapped out\n" },
+    { "gpa2hpa 0x40000", "Error: No memory is mapped at address 0x40000\n" },
     { "gpa2hva 0x10000", "Error: Memory at address 0x10000 is private: the host has no address for"
                          " it\n" },
     { "gpa2hva 0x40000", "Error: No memory is mapped at address 0x40000\n" },
