@@ -10,9 +10,11 @@
  */
 #include "firmware.h"
 
+#include "encrypted.h"
 #include "error.h"
 #include "fd.h"
 #include "layout.h"
+#include "sev_firmware.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -209,6 +211,49 @@ bool firmware_is_seabios(const struct firmware *fw)
     static const char name[] = "SeaBIOS (version";
 
     return memmem(fw->image, fw->size, name, strlen(name)) != NULL;
+}
+
+/* --- SEV --- */
+
+static bool encrypt_hashes(struct firmware *fw, struct boot *boot, GError **error)
+{
+    uint8_t table[SEV_HASHES_SIZE];
+    uint64_t gpa, size;
+
+    if (!sev_firmware_area(fw->image, fw->size, SEV_FIRMWARE_HASHES, &gpa, &size) ||
+        size < SEV_HASHES_SIZE || gpa % 16) {
+        error_set(error, "-object sev-guest: kernel-hashes=on: %s has no place for hashes: firmware "
+                  "that checks them (edk2's OvmfPkg/AmdSev), or kernel-hashes=off", fw->path);
+        return false;
+    }
+    if (!sev_firmware_hashes(boot, table, error))
+        return false;
+    if (!memory_write(fw->mem, gpa, table, sizeof(table), NULL)) {
+        error_set(error, "-bios: %s: has a place for hashes that isn't RAM", fw->path);
+        return false;
+    }
+    return memory_encrypt(fw->mem, gpa, sizeof(table), error);
+}
+
+bool firmware_encrypt(struct firmware *fw, struct boot *hashes, GError **error)
+{
+    if (!sev_firmware_find(fw->image, fw->size, SEV_FIRMWARE_RESET, 0)) {
+        error_set(error, "-bios: %s: isn't made for SEV, as its table says nothing of that: "
+                  "OVMF.fd, or -kernel alone", fw->path);
+        return false;
+    }
+    if (!memory_encrypt(fw->mem, 4 * GIB - fw->size, fw->size, error)) {
+        g_prefix_error(error, "-bios: ");
+        return false;
+    }
+    return !hashes || encrypt_hashes(fw, hashes, error);
+}
+
+bool firmware_secret_area(const struct firmware *fw, uint64_t *ret_gpa)
+{
+    uint64_t size;
+
+    return sev_firmware_area(fw->image, fw->size, SEV_FIRMWARE_SECRET, ret_gpa, &size);
 }
 
 static bool put(struct firmware *fw, uint64_t gpa, uint64_t size, GError **error)

@@ -30,6 +30,13 @@ struct pam *firmware_pam(struct firmware *fw);
 struct smram *firmware_smram(struct firmware *fw);
 /* It says that it is SeaBIOS. */
 bool firmware_is_seabios(const struct firmware *fw);
+/*
+ * For a SEV guest, once: the image is encrypted where it is, then (hashes) what it checks the
+ * kernel against, in this order.  False: it isn't made for SEV, or has no place for them.
+ */
+bool firmware_encrypt(struct firmware *fw, struct boot *hashes, GError **error);
+/* Where it looks for an owner's secret. False: nowhere. */
+bool firmware_secret_area(const struct firmware *fw, uint64_t *ret_gpa);
 /* After each reset: what isn't ROM is written again. */
 bool firmware_load(struct firmware *fw, GError **error);
 

@@ -101,9 +101,9 @@ static bool make_memory(struct machine *m, GError **error)
         g_prefix_error(error, "-m: ");
         return false;
     }
-    if (m->firmware && !firmware_map(m->firmware, m->mem, block, m->protected,
-                                     m->cfg->smm_ranges == OOA_OFF ? OOA_OFF : m->cfg->machine.smm,
-                                     error))
+    if (m->firmware && !firmware_map(m->firmware, m->mem, block, m->protected && !m->sev,
+                                     m->sev || m->cfg->smm_ranges == OOA_OFF
+                                         ? OOA_OFF : m->cfg->machine.smm, error))
         return false;
     advise(m, block);
     return vfio_containers_attach(m->mem, error);
@@ -182,7 +182,8 @@ static bool make_board(struct machine *m, GError **error)
         error_set_errno(error, ret, "-machine: cannot read KVM's interrupt controllers");
         return false;
     }
-    m->board = q35_new(m->mem, m->protected, &power, m->cfg->serials->len);
+    /* A SEV guest's firmware shares its buffers, and tells. */
+    m->board = q35_new(m->mem, m->protected && !m->sev, &power, m->cfg->serials->len);
     if (!m->board) {
         error_set(error, "-machine: two devices of the board claim the same address");
         return false;
@@ -302,8 +303,11 @@ static bool load_kernel(struct machine *m, GError **error)
 
 bool machine_load(struct machine *m, GError **error)
 {
+    struct boot *hashes = m->sev && sev_object_kernel_hashes(m->sev) ? m->boot : NULL;
+
     /* Firmware starts where the processor does, and loads the kernel itself. */
-    if (m->firmware ? !firmware_load(m->firmware, error) : m->boot && !load_kernel(m, error))
+    if (m->firmware ? !firmware_load(m->firmware, error) ||
+                          (m->sev && !firmware_encrypt(m->firmware, hashes, error)) : m->boot && !load_kernel(m, error))
         return false;
     if (m->protected && !memory_launch(m->mem, m->cpus[0].vcpu, error)) {
         g_prefix_error(error, "-machine: ");

@@ -110,11 +110,9 @@ static bool check_boot(const struct machine_config *cfg, const struct sev_object
 {
     if (!cfg->kernel && !cfg->bios && !cfg->stopped)
         error_set(error, "-kernel: there is nothing to boot: -kernel FILE, or -bios FILE");
-    else if (sev && cfg->bios)
-        error_set(error, "-bios: firmware isn't encrypted for SEV here: -kernel alone");
-    else if (sev && sev_object_kernel_hashes(sev))
+    else if (sev && sev_object_kernel_hashes(sev) && (!cfg->bios || !cfg->kernel))
         error_set(error, "-object sev-guest: kernel-hashes=on: it is firmware that checks them: "
-                  "kernel-hashes=off, as without it -kernel, -initrd and -append are measured "
+                  "-bios and -kernel, or kernel-hashes=off, as without firmware -kernel, -initrd and -append are measured "
                   "themselves");
     else
         return true;

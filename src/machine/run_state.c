@@ -118,7 +118,10 @@ void machine_end(struct machine *m, const char *reason)
     end(m);
 }
 
-/* As switched on: vCPUs, controllers and devices, memory emptied, loaded and launched again. */
+/*
+ * As switched on: vCPUs, controllers and devices, memory emptied, loaded and launched again; that
+ * of a SEV guest stays, which its firmware has to reckon with.
+ */
 static bool rebuild(struct machine *m, GError **error)
 {
     enum run_state state = m->state;
@@ -133,7 +136,8 @@ static bool rebuild(struct machine *m, GError **error)
         error_set_errno(error, ret, "cannot reset the processors");
         return false;
     }
-    if (!memory_reset(m->mem, error) || !machine_load(m, error))
+    if (m->sev ? !memory_relaunch(m->mem, error)
+               : !memory_reset(m->mem, error) || !machine_load(m, error))
         return false;
     /* Nothing runs yet, and so memory may be touched. */
     m->state = STATE_PRELAUNCH;
@@ -146,10 +150,13 @@ static void reset(struct machine *m, bool guest, const char *reason)
 {
     g_autoptr(GError) error = NULL;
     bool was_running = m->state == STATE_RUNNING;
+    /* Firmware is still what was measured, as nobody could write there. */
+    bool only_once = m->sev && !m->firmware;
 
-    if (m->sev && !m->cfg->no_reboot)
-        fprintf(stderr, "cloister: a SEV guest is launched once and can't be reset: it ends\n");
-    if (m->cfg->no_reboot || m->sev) {
+    if (only_once && !m->cfg->no_reboot)
+        fprintf(stderr, "cloister: a SEV guest without firmware is loaded and launched once, and can't be "
+                "reset: it ends\n");
+    if (m->cfg->no_reboot || only_once) {
         shut_down(m, guest, reason);
         return;
     }
@@ -271,6 +278,13 @@ struct kvm_vcpu *machine_cpu(void *opaque, unsigned index)
     return index < m->nr_cpus ? m->cpus[index].vcpu : NULL;
 }
 
+static bool vm_secret_area(void *opaque, uint64_t *ret_gpa)
+{
+    struct machine *m = opaque;
+
+    return m->firmware && firmware_secret_area(m->firmware, ret_gpa);
+}
+
 void run_state_init(struct machine *m)
 {
     m->state = STATE_PRELAUNCH;
@@ -278,7 +292,7 @@ void run_state_init(struct machine *m)
     m->monitor_vm = (struct monitor_vm){
         .opaque = m, .memory = m->mem, .kvm = m->vm, .status = vm_status, .stop = vm_stop,
         .cont = vm_cont, .reset = vm_reset, .powerdown = vm_powerdown, .quit = vm_quit,
-        .gdbserver = vm_gdbserver,
+        .gdbserver = vm_gdbserver, .secret_area = vm_secret_area,
         .cpu_count = machine_cpu_count, .cpu = machine_cpu, .name = m->cfg->name, .uuid = m->cfg->uuid,
         .devices = m->devices, .debug = m->debug,
     };

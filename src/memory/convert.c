@@ -375,6 +375,7 @@ int memory_convert_for(struct memory *mem, const struct conversion_origin *origi
     int ret;
 
     pthread_mutex_lock(&mem->lock);
+    mem->guest_tells |= origin->cause == CONVERSION_HYPERCALL;
     ret = memory_convert_locked(mem, origin, gpa, size, private_, false, ret_gpa);
     pthread_mutex_unlock(&mem->lock);
     return ret;

@@ -11,6 +11,7 @@
 #include "memory_internal.h"
 #include "range.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -76,6 +77,32 @@ static bool make_all_private(struct memory *mem, GError **error)
     return true;
 }
 
+/* What isn't mapped yet, as it is under a ROM, is encrypted like all RAM when it is. */
+static bool record_unmapped(struct memory *mem, GError **error)
+{
+    for (guint i = 0; i < mem->blocks->len; i++) {
+        struct ram_block *block = g_ptr_array_index(mem->blocks, i);
+
+        if (block->private_pages &&
+            attr_map_set(block->private_pages, 0, block->size / GUEST_PAGE_SIZE, true) != 0) {
+            error_set_errno(error, ENOMEM, "attribute map of '%s'", block->name);
+            return false;
+        }
+    }
+    return true;
+}
+
+bool memory_relaunch(struct memory *mem, GError **error)
+{
+    bool ok;
+
+    pthread_mutex_lock(&mem->lock);
+    mem->guest_tells = false;
+    ok = make_all_private(mem, error) && record_unmapped(mem, error);
+    pthread_mutex_unlock(&mem->lock);
+    return ok;
+}
+
 static void free_shared_copies(struct memory *mem)
 {
     for (guint i = 0; i < mem->blocks->len; i++) {
@@ -104,7 +131,7 @@ static bool launch_locked(struct memory *mem, struct kvm_vcpu *vcpu0, GError **e
     }
     if (encrypted && !memory_encrypt_loaded(mem, error))
         return false;
-    if (!make_all_private(mem, error))
+    if (!make_all_private(mem, error) || (encrypted && !record_unmapped(mem, error)))
         return false;
     if (copies->len)
         ret = guest_copy_run(mem, vcpu0, copies, &what);

@@ -384,6 +384,15 @@ void memory_copy_words(void *to, const void *from, size_t size)
 }
 
 /*
+ * A SEV guest that hasn't told anything yet, as firmware never does, may share what it likes:
+ * devices then see what the host sees, which is cipher text where it doesn't.
+ */
+static bool sees_all(const struct memory *mem)
+{
+    return mem->vm->regime == KVM_ATTRIBUTES_ENCRYPTED && !mem->guest_tells;
+}
+
+/*
  * What of [gpa, gpa + size) can be copied in one go, 0: nothing; its host address
  * in *ret.  Private pages have no host address that may be touched, and unplugged
  * ones no memory that should be there.
@@ -396,7 +405,9 @@ static uint64_t accessible(struct memory *mem, uint64_t gpa, uint64_t size, bool
     if (!map || (write && map->readonly))
         return 0;
     offset = map->offset + (gpa - map->gpa);
-    end = MIN(map->offset + map->size, ram_block_populated_end(map->block, offset));
+    end = map->offset + map->size;
+    if (!sees_all(mem))
+        end = MIN(end, ram_block_populated_end(map->block, offset));
     if (end <= offset)
         return 0;
     size = MIN(size, end - offset);

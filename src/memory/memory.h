@@ -116,6 +116,12 @@ GPtrArray *memory_blocks(struct memory *mem);
 bool memory_launch(struct memory *mem, struct kvm_vcpu *vcpu0, GError **error);
 
 /*
+ * memory_relaunch - instead of a reset, for a guest that encrypts its memory: nothing can be
+ * loaded any more, and content stays; all of it counts as private again.
+ */
+bool memory_relaunch(struct memory *mem, GError **error);
+
+/*
  * memory_reset - as before the first load: every page shared, all RAM (not ROM)
  * zero.  All vCPUs are parked.  Load again, then memory_launch() again: listeners get
  * what there is then.  After a failure they have nothing; another reset may succeed.
@@ -126,7 +132,7 @@ bool memory_reset(struct memory *mem, GError **error);
 
 /*
  * Copy between guest memory and a buffer.  False, with nothing or a part done:
- * a page is private or not RAM; *ret_gpa (may be NULL) is the first such
+ * a page is private (of a SEV guest: since it tells which are not) or not RAM; *ret_gpa (may be NULL) is the first such
  * address.  Counted and traced, not reported.
  */
 bool memory_read(struct memory *mem, uint64_t gpa, void *buf, uint64_t size, uint64_t *ret_gpa);

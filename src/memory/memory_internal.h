@@ -114,6 +114,7 @@ struct memory {
     bool launches;                      /* memory_launch() follows each load */
     struct memory_counters counters;
     bool launched;
+    bool guest_tells;                   /* a SEV guest: it has called to say what it shares */
     struct conversion_record *history;  /* NULL until there is one; slot = serial % size */
     uint64_t last_conversion;           /* serial */
 };

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import uuid
 
 TIMEOUT = 60
 
@@ -57,6 +58,12 @@ def make_files(folder, guest):
     write("hostile", header)
     write("empty", b"")
     write("text", b"not a kernel\n" * 100)
+    write("firmware", b"\xf4" * 65536)
+    # A table that has one entry, SEV-ES's, as it stands before the last 32 bytes.
+    entry = uuid.UUID("00f771de-1a7e-4fcb-890e-68c77e2fb44e").bytes_le
+    footer = uuid.UUID("96b582de-1fb2-45f7-baea-a366c55a082d").bytes_le
+    table = bytes(4) + b"\x16\0" + entry + b"\x28\0" + footer
+    write("sev-firmware", b"\xf4" * (65536 - 32 - len(table)) + table + b"\xf4" * 32)
     write("elf", b"\x7fELF" + bytes(60))
     write("short-elf", b"\x7fELF\x02\x01")
     make_elfs(write, guest)
@@ -134,7 +141,9 @@ CASES = [
      "a guest_memfd has no place"),
     (SEV + "-object memory-backend-file,id=m,size=64M,mem-path={}/huge -machine memory-backend=m",
      "takes neither huge pages nor private mappings of files"),
-    (SEV + "-bios OVMF.fd", "firmware isn't encrypted"),
+    (SEV + "-bios {}/firmware", "isn't made for SEV"),
+    (SEV.replace("-bits=1", "-bits=1,kernel-hashes=on") + "-bios {}/sev-firmware",
+     "has no place for hashes"),
     (SEV.replace("-bits=1", "-bits=1,kernel-hashes=on"), "it is firmware that checks them"),
     (SEV.replace("-bits=1", "-bits=1,policy=0xff0000"), "SEV's firmware says 7: Policy"),
     (SEV.replace("-bits=1", "-bits=1,handle=7"), "the launch can't be started"),

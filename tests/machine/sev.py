@@ -207,6 +207,38 @@ def launch(setting, folder):
                 **{"qom-type": "sev-guest", "id": "sev1", "cbitpos": 51, "reduced-phys-bits": 1})
 
 
+OVMF = "/usr/share/ovmf/OVMF.fd"
+
+
+def ovmf(setting, folder):
+    """Firmware is what is measured; it boots, also again, and its kernel uses a disk."""
+    if not os.path.exists(OVMF):
+        print(f"skipped: no {OVMF}: install ovmf")
+        sys.exit(EXIT_SKIP)
+    disk_image = image(folder, "disk.img", MIB)
+    with SevGuest(setting, "-S", "-bios", OVMF, "-drive",
+                  f"file={disk_image},format=raw,if=none,id=d0", "-device",
+                  "virtio-blk-pci,drive=d0,id=b0", smp=2, memory="512M") as vm:
+        report = base64.b64decode(vm.qmp.command("query-sev-attestation-report",
+                                                 mnonce="A" * 22 + "==")["data"])
+        expect(report[16:48] == hashlib.sha256(sev_owner.read(OVMF)).digest(), "the digest")
+        packet = {"packet-header": "AAAA", "secret": "A" * 24}
+        refused(vm, "sev-inject-launch-secret", "gpa must be specified", **packet)
+        vm.qmp.command("cont")
+        seen = 0
+        for turn in range(2):
+            seen = vm.wait_for(r"^cloister-init: .* 2 CPU\(s\)", TIMEOUT, seen).end()
+            vm.wait_for(r"^guest# ", TIMEOUT, seen)
+            expect(vm.console.count("efi: EFI v") == turn + 1, "not started by firmware")
+            expect(vm.console.count("Features active: AMD SEV") == turn + 1, "no SEV")
+            vm.run("modules && seq 1 10000 | head -c 4096 > /dev/vda && sync")
+            expect(vm.dma("b0")["refused-dma"] == 0, "refused accesses")
+            if not turn:
+                vm.qmp.command("system_reset")
+        vm.power_off()
+    expect(sev_owner.read(disk_image)[:6] == b"1\n2\n3\n", "the disk")
+
+
 def platform_guest(setting, secret, properties):
     """Stopped, on the platform that has its keys from this file."""
     return SevGuest(setting, "-S", "-accel", f"soft,sev-platform={secret}", properties=properties)
@@ -249,7 +281,7 @@ def owner(setting, folder):
                    f"a session for something else: {vm.errors()}")
 
 
-CASES = {"disk": disk, "launch": launch, "owner": owner, "secret": secret}
+CASES = {"disk": disk, "launch": launch, "owner": owner, "ovmf": ovmf, "secret": secret}
 
 
 def main():
