@@ -6,6 +6,7 @@
 #include "machine_internal.h"
 
 #include "error.h"
+#include "sev_client.h"
 #include "trace.h"
 
 #include <json-c/json.h>
@@ -150,12 +151,12 @@ static void reset(struct machine *m, bool guest, const char *reason)
 {
     g_autoptr(GError) error = NULL;
     bool was_running = m->state == STATE_RUNNING;
-    /* Firmware is still what was measured, as nobody could write there. */
-    bool only_once = m->sev && !m->firmware;
+    /* Firmware is still what was measured, as nobody could write there; SEV-ES's registers aren't. */
+    bool only_once = m->sev && (!m->firmware || m->vm->sev->policy & KVM_SEV_POLICY_ES);
 
     if (only_once && !m->cfg->no_reboot)
-        fprintf(stderr, "cloister: a SEV guest without firmware is loaded and launched once, and can't be "
-                "reset: it ends\n");
+        fprintf(stderr, "cloister: a SEV guest can't be %s again, and so not reset: it ends\n",
+                m->firmware ? "given its first registers" : "loaded and launched");
     if (m->cfg->no_reboot || only_once) {
         shut_down(m, guest, reason);
         return;

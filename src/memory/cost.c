@@ -103,6 +103,7 @@ static int find_held(const struct ram_block *block, struct memory_cost *cost,
     if (ret == -ESPIPE || ret == -EINVAL)
         ret = find_resident(block->host, pages, maps[IN_SHARED]);
     cost->private_known = true;
+    cost->encrypted = block->mem->vm->regime == KVM_ATTRIBUTES_ENCRYPTED;
     if (!ret && block->kind == BACKEND_TWO_BACKINGS)
         cost->private_known = find_data(block->guest_memfd, block->size, maps[IN_PRIVATE]) == 0;
     if (!cost->private_known)

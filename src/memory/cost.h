@@ -9,11 +9,12 @@ struct memory_cost {
     char *name;
     enum backend_kind kind;
     uint64_t size;
-    uint64_t shared;            /* held for shared pages; all of a plain block */
+    uint64_t shared;            /* held for shared pages; all of a plain block that isn't encrypted */
     bool private_known;         /* Linux doesn't say what a guest_memfd holds that can't be mapped */
     uint64_t private_;          /* held for private pages; if not known: at most this */
     uint64_t doubly;            /* held by both backings, at the same place; 0 if not known */
     uint64_t stale;             /* held by the backing that isn't in use for that page */
+    bool encrypted;             /* a plain block of a SEV guest: its pages are private or shared too */
 };
 
 /*

@@ -76,6 +76,8 @@ static struct json_object *describe_cost(const struct memory_cost *cost)
     json_set_text(entry, "kind", kinds[cost->kind]);
     json_set_uint(entry, "size", cost->size);
     json_set_uint(entry, "shared", cost->shared);
+    if (cost->encrypted)
+        json_set_uint(entry, "private", cost->private_);
     if (cost->kind == BACKEND_PLAIN)
         return entry;
     if (cost->private_known) {

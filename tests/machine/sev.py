@@ -27,7 +27,8 @@ class SevGuest(Guest):
     def __init__(self, setting, *arguments, smp=1, memory="256M", properties=""):
         super().__init__(setting, "-object", "sev-guest,id=sev0,cbitpos=51,reduced-phys-bits=1"
                          + properties, "-machine", "q35,confidential-guest-support=sev0",
-                         "-smp", str(smp), *arguments, memory=("-m", memory))
+                         "-smp", str(smp), *arguments,
+                         memory=("-m", memory) if isinstance(memory, str) else memory)
 
     def prompt(self):
         try:
@@ -122,10 +123,11 @@ def secret(setting, folder):
     del folder
     seed = "what the host never saw"
     word = hashlib.sha256(seed.encode() + b"\n").hexdigest().encode()
-    with SevGuest(setting, smp=4) as vm:
+    shared = ("-object", "memory-backend-memfd,id=m,size=256M,share=on", "-machine",
+              "memory-backend=m")
+    with SevGuest(setting, smp=4, memory=shared) as vm:
         vm.prompt()
         vm.run(f"for i in $(seq 200); do echo '{seed}' | sha256sum; done > /secret")
-        expect(any(part for part in host_memory(vm)), "nothing to read")
         expect(not any(word in part for part in host_memory(vm)), "the host sees the secret")
         # The same way what is shared is seen: it was looked at in the right place.
         expect(any(b"\0" * 65536 in part for part in host_memory(vm)), "the bounce buffer")
@@ -195,7 +197,7 @@ def launch(setting, folder):
         # It can't be launched again.
         vm.qmp.command("system_reset")
         expect(vm.wait_end(TIMEOUT) == 0, vm.errors())
-        expect("can't be reset" in vm.errors(), vm.errors())
+        expect("loaded and launched again" in vm.errors(), vm.errors())
     with Guest(setting, "-S") as vm:
         expect(not vm.qmp.command("query-sev")["enabled"], "an ordinary VM")
         expect(vm.qmp.hmp("info sev") == "SEV is not enabled\n", "info sev")
