@@ -156,7 +156,9 @@ void kvmclock_set_msr(struct vcpu *vcpu, uint64_t value)
 void wall_clock_set_msr(struct vcpu *vcpu, uint64_t value)
 {
     vcpu->wall_clock_msr = value;
-    write_wall_clock(vcpu);
+    vcpu->wall_clock_due = false;
+    if (value)                  /* 0 is what it is reset to, not an address */
+        write_wall_clock(vcpu);
 }
 
 int kvmclock_tell_stopped(struct vcpu *vcpu)

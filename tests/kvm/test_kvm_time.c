@@ -202,7 +202,27 @@ static void clocks_agree(void)
     check_clocks(&m, 0);
 }
 
+/* The time is where the guest wants it; 0, with which a VMM resets the MSR, isn't a place. */
+static void wall_clock(void)
+{
+    const uint32_t *at = NULL;
+    struct machine m;
+
+    machine_init(&m, 0, 0x10000);
+    machine_real_mode(&m, "\xf4\xeb\xfd", 3);     /* hlt; jmp back to it */
+    at = (void *)(m.ram + CLOCK_AT);
+    CHECK_EQ(set_msr(m.vcpu, MSR_KVM_WALL_CLOCK_NEW, CLOCK_AT), 1);
+    machine_run_to(&m, KVM_EXIT_HLT);
+    CHECK(at[0] && at[0] % 2 == 0 && at[1]);
+    CHECK_EQ(set_msr(m.vcpu, MSR_KVM_WALL_CLOCK_NEW, 0), 1);
+    CHECK_EQ(set_msr(m.vcpu, MSR_KVM_WALL_CLOCK, 0), 1);
+    machine_run_to(&m, KVM_EXIT_HLT);
+    for (int i = 0; i < 12; i++)
+        CHECK_EQ(m.ram[i], 0);
+}
+
 static const struct test_case cases[] = {
+    { "the wall clock, and nothing at 0", wall_clock },
     { "TSC, kvm-clock and KVM_GET_CLOCK agree", clocks_agree },
     { "steal time", steal_time },
 };

@@ -617,6 +617,8 @@ static void test_decimal_arithmetic(void **state)
     struct flat_machine *m = *state;
     uint64_t both = FLAG_CF | FLAG_AF, result = FLAG_SF | FLAG_ZF | FLAG_PF;
 
+    run_bcd(m, 0xd6, 0x1234, FLAG_CF, 0x12ff, FLAG_CF, both | result);      /* salc */
+    run_bcd(m, 0xd6, 0x1234, FLAG_ZF, 0x1200, FLAG_ZF, both | result);
     run_bcd(m, 0x27, 0xae, 0, 0x14, both | FLAG_PF, both | result);           /* daa */
     run_bcd(m, 0x27, 0x2e, 0, 0x34, FLAG_AF, both | result);
     run_bcd(m, 0x27, 0x99, 0, 0x99, FLAG_SF | FLAG_PF, both | result);

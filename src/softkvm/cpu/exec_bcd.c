@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* DAA, DAS, AAA, AAS, AAM, AAD: not in 64-bit mode. */
+/* DAA, DAS, AAA, AAS, AAM, AAD, and SALC: not in 64-bit mode. */
 #include "exception.h"
 #include "flags.h"
 #include "opcodes.h"
@@ -43,6 +43,13 @@ enum cpu_status body_aaa_aas(struct cpu *cpu, const struct insn *insn)
     ax &= 0xff0f;
     hot_set(cpu, REG_RAX, 2, ax);
     flags_set_arith(cpu, result_flags(ax) | (adjust ? FLAG_AF | FLAG_CF : 0));
+    return CPU_OK;
+}
+
+/* D6, in no manual of Intel's but in all its processors: AL is CF, as 0 or 0xff. */
+enum cpu_status body_salc(struct cpu *cpu, const struct insn *insn)
+{
+    hot_set(cpu, REG_RAX, 1, flag_cf(cpu) ? 0xff : 0);
     return CPU_OK;
 }
 
