@@ -55,12 +55,13 @@ static void print_debug(const struct monitor_ctx *ctx, struct json_object *ret, 
     g_string_append(out, "shared memory and devices: read, write\nprivate memory: ");
     if (!json_flag(ret, "private-memory"))
         g_string_append(out, "there is none\n");
+    else if (!json_flag(ret, "read"))
+        g_string_append(out, "forbidden\n");
     else
-        g_string_append_printf(out, "%s%s%s%s\n", json_flag(ret, "read") ? "read" : "",
-                               json_flag(ret, "write") ? ", write" : "",
-                               json_flag(ret, "read") ? "" : "forbidden",
-                               json_flag(ret, "read") && !json_flag(ret, "while-running")
-                                   ? ", while the guest is stopped" : "");
+        g_string_append_printf(out, "read%s%s\n",
+                               json_flag(ret, "while-running") ? ", also while the guest runs"
+                               : json_flag(ret, "write") ? "" : ", while the guest is stopped",
+                               json_flag(ret, "write") ? ", write, while the guest is stopped" : "");
 }
 
 /* --- Page tables --- */

@@ -185,6 +185,8 @@ def allowed(setting):
         expect(info == {"private-memory": True, "object": "d0", "type": "sev-guest-debug",
                         "policy": "policy=0x0", "read": True, "write": True,
                         "while-running": True}, f"query-debug: {info}")
+        expect("private memory: read, also while the guest runs, write, while the guest is "
+               "stopped\n" in vm.qmp.hmp("info debug"), vm.qmp.hmp("info debug"))
         check_open(vm)
         gpa = check_tables(vm, at)
         check_reads(vm, at, gpa)
