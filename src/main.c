@@ -157,15 +157,43 @@ static bool make_chardevs(const struct machine_config *cfg, struct machine *m, G
 
 /* --- Disks and devices --- */
 
-static bool make_drive(struct machine *m, const char *option, GError **error)
+/* -drive if=pflash is -machine pflash0= or pflash1=. */
+static bool use_flash(struct machine_options *options, const struct drive_use *use, GError **error)
 {
-    const char *disk = NULL;
-    g_autofree char *device = NULL;
+    char **units[] = { &options->pflash0, &options->pflash1 };
+    int unit = use->unit >= 0 ? use->unit : *units[0] ? 1 : 0;
 
-    if (!disk_add_drive(option, &disk, error))
+    if (*units[unit]) {
+        error_set(error, "if=pflash: unit %d is there already; there are two", unit);
         return false;
-    device = disk ? g_strdup_printf("virtio-blk-pci,drive=%s", disk) : NULL;
-    return !device || machine_add_device(m, device, error);
+    }
+    *units[unit] = g_strdup(use->node);
+    return true;
+}
+
+/* The images, before the machine, which may start in one. virtio: names of those to be disks. */
+static bool make_images(struct machine_config *cfg, GPtrArray *virtio, GError **error)
+{
+    for (guint i = 0; i < cfg->blockdevs->len; i++) {
+        const char *option = g_ptr_array_index(cfg->blockdevs, i);
+
+        if (!disk_add_option(option, error)) {
+            g_prefix_error(error, "-blockdev: ");
+            return false;
+        }
+    }
+    for (guint i = 0; i < cfg->drives->len; i++) {
+        struct drive_use use;
+
+        if (!disk_add_drive(g_ptr_array_index(cfg->drives, i), &use, error) ||
+            (use.flash && !use_flash(&cfg->machine, &use, error))) {
+            g_prefix_error(error, "-drive: ");
+            return false;
+        }
+        if (use.virtio)
+            g_ptr_array_add(virtio, g_strdup(use.node));
+    }
+    return true;
 }
 
 /* -debugcon: an isa-debugcon on a character device of its own. */
@@ -182,18 +210,14 @@ static bool make_debugcon(const struct machine_config *cfg, struct machine *m, G
            make_wanted_monitor(m, chr, "-debugcon", error);
 }
 
-static bool make_devices(const struct machine_config *cfg, struct machine *m, GError **error)
+static bool make_devices(const struct machine_config *cfg, struct machine *m,
+                         const GPtrArray *virtio, GError **error)
 {
-    for (guint i = 0; i < cfg->blockdevs->len; i++) {
-        const char *option = g_ptr_array_index(cfg->blockdevs, i);
+    for (guint i = 0; i < virtio->len; i++) {
+        g_autofree char *device = g_strdup_printf("virtio-blk-pci,drive=%s",
+                                                  (char *)g_ptr_array_index(virtio, i));
 
-        if (!disk_add_option(option, error)) {
-            g_prefix_error(error, "-blockdev: ");
-            return false;
-        }
-    }
-    for (guint i = 0; i < cfg->drives->len; i++) {
-        if (!make_drive(m, g_ptr_array_index(cfg->drives, i), error)) {
+        if (!machine_add_device(m, device, error)) {
             g_prefix_error(error, "-drive: ");
             return false;
         }
@@ -242,14 +266,16 @@ static bool serve_gdb(const struct machine_config *cfg, struct machine *m, GErro
     return false;
 }
 
-static bool run_machine(const struct machine_config *cfg, GError **error)
+static bool run_machine(struct machine_config *cfg, GError **error)
 {
+    g_autoptr(GPtrArray) virtio = g_ptr_array_new_with_free_func(g_free);
     g_autofree char *reason = NULL;
     struct machine *m = NULL;
     bool ok;
 
-    ok = make_objects(cfg, error) && make_machine(cfg, &m, &reason, error) &&
-         make_chardevs(cfg, m, error) && make_devices(cfg, m, error);
+    ok = make_objects(cfg, error) && make_images(cfg, virtio, error) &&
+         make_machine(cfg, &m, &reason, error) && make_chardevs(cfg, m, error) &&
+         make_devices(cfg, m, virtio, error);
     if (ok) {
         signals_watch(end_by_signal, m);
         /* Only now: what fails before says one line, its own. */

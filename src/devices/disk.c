@@ -396,7 +396,7 @@ bool disk_add_option(const char *option, GError **error)
 
 /* What -drive takes; NULL values: not given. */
 struct drive {
-    const char *file, *interface, *id, *format, *readonly, *media, *index;
+    const char *file, *interface, *id, *format, *readonly, *media, *unit;
 };
 
 static bool parse_drive(GPtrArray *list, struct drive *drive, GError **error)
@@ -408,7 +408,7 @@ static bool parse_drive(GPtrArray *list, struct drive *drive, GError **error)
         { "file", &drive->file }, { "if", &drive->interface }, { "id", &drive->id },
         { "format", &drive->format }, { "driver", &drive->format },
         { "readonly", &drive->readonly }, { "read-only", &drive->readonly },
-        { "media", &drive->media }, { "index", &drive->index },
+        { "media", &drive->media }, { "index", &drive->unit }, { "unit", &drive->unit },
     };
 
     for (guint i = 0; i < list->len; i++) {
@@ -429,13 +429,16 @@ static bool parse_drive(GPtrArray *list, struct drive *drive, GError **error)
     return true;
 }
 
-static bool check_drive(const struct drive *drive, GError **error)
+static bool check_drive(const struct drive *drive, bool used, GError **error)
 {
     const char *interface = drive->interface ? drive->interface : "ide";
 
-    if (strcmp(interface, "none") != 0 && strcmp(interface, "virtio") != 0)
+    if (strcmp(interface, "none") != 0 && strcmp(interface, "virtio") != 0 &&
+        strcmp(interface, "pflash") != 0)
         error_set(error, "machine type does not support if=%s: if=virtio, or if=none,id=ID with "
                   "-device virtio-blk-pci,drive=ID", interface);
+    else if (strcmp(interface, "pflash") == 0 && !used)
+        error_set(error, "if=pflash: flash memory is there from the start or not at all");
     else if (!drive->file)
         error_set(error, "Device needs media, but drive is empty: file=PATH");
     else if (!drive->format)
@@ -444,6 +447,9 @@ static bool check_drive(const struct drive *drive, GError **error)
         error_set(error, "Unknown driver '%s': format=raw", drive->format);
     else if (drive->media && strcmp(drive->media, "disk") != 0)
         error_set(error, "'%s' invalid media: media=disk", drive->media);
+    else if (drive->unit && strcmp(interface, "pflash") == 0 && strcmp(drive->unit, "0") != 0 &&
+             strcmp(drive->unit, "1") != 0)
+        error_set(error, "unit '%s': there are two flash memories, 0 and 1", drive->unit);
     else if (strcmp(interface, "none") == 0 && !drive->id)
         error_set(error, "a drive with if=none needs a name: id=ID");
     else if (drive->id && disk_find(drive->id))
@@ -453,7 +459,7 @@ static bool check_drive(const struct drive *drive, GError **error)
     return false;
 }
 
-bool disk_add_drive(const char *option, const char **ret_virtio, GError **error)
+bool disk_add_drive(const char *option, struct drive_use *ret, GError **error)
 {
     g_autoptr(GPtrArray) list = option_parse(option, "file", error);
     static unsigned number;
@@ -462,9 +468,9 @@ bool disk_add_drive(const char *option, const char **ret_virtio, GError **error)
     struct disk *node;
     struct json_object *args;
 
-    if (!list || !parse_drive(list, &drive, error) || !check_drive(&drive, error))
+    if (!list || !parse_drive(list, &drive, error) || !check_drive(&drive, ret, error))
         return false;
-    name = drive.id ? g_strdup(drive.id) : g_strdup_printf("virtio%u", number++);
+    name = drive.id ? g_strdup(drive.id) : g_strdup_printf("%s%u", drive.interface, number++);
     args = json_object_new_object();
     json_object_object_add(args, "driver", json_object_new_string("file"));
     json_object_object_add(args, "node-name", json_object_new_string(name));
@@ -477,7 +483,11 @@ bool disk_add_drive(const char *option, const char **ret_virtio, GError **error)
         return false;
     node->drive = true;
     node->driver = "raw";
-    if (ret_virtio)
-        *ret_virtio = g_strcmp0(drive.interface, "virtio") == 0 ? node->name : NULL;
+    if (ret)
+        *ret = (struct drive_use){
+            .node = node->name, .virtio = g_strcmp0(drive.interface, "virtio") == 0,
+            .flash = g_strcmp0(drive.interface, "pflash") == 0,
+            .unit = drive.unit ? drive.unit[0] - '0' : -1,
+        };
     return true;
 }

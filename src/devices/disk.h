@@ -17,11 +17,16 @@ enum { DISK_SECTOR = 512 };
 
 struct disk;
 
-/*
- * "file=PATH,if=none,id=ID,format=raw,readonly=on".  *ret_virtio (may be NULL): if=virtio
- * was asked for: the caller makes that device of the node *ret_virtio.
- */
-bool disk_add_drive(const char *option, const char **ret_virtio, GError **error);
+/* What -drive if= asks for: the caller makes that of the node. */
+struct drive_use {
+    const char *node;
+    bool virtio;
+    bool flash;
+    int unit;                   /* of flash; -1: the next */
+};
+
+/* "file=PATH,if=none,id=ID,format=raw,readonly=on". ret: may be NULL. */
+bool disk_add_drive(const char *option, struct drive_use *ret, GError **error);
 /* "driver=file,node-name=N,filename=PATH,read-only=on", "driver=raw,node-name=N,file=N", or JSON. */
 bool disk_add_option(const char *option, GError **error);
 bool disk_add_json(struct json_object *args, GError **error);

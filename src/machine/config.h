@@ -37,6 +37,7 @@ struct machine_options {
     bool usb, graphics, mem_merge, dump_guest_core;
     enum on_off_auto hpet, vmport;
     char *kernel, *initrd, *append, *firmware;
+    char *pflash0, *pflash1;    /* nodes: what -blockdev or -drive if=pflash made */
 };
 
 /* The properties of -accel soft; index of an enum in its names[]. */

@@ -7,6 +7,8 @@
  * below 1 MiB.  A slot with a guest_memfd can neither be read-only nor lie in two
  * places, so with such RAM all below 1 MiB is RAM for good and holds a copy; and a
  * protected VM has the image itself in private memory, which it may write.
+ *
+ * Or the image is flash memory, which is a ROM to who reads and takes commands from who writes.
  */
 #include "firmware.h"
 
@@ -14,20 +16,33 @@
 #include "error.h"
 #include "fd.h"
 #include "layout.h"
+#include "pflash.h"
 #include "sev_firmware.h"
 
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 
+enum { FLASHES = 2 };
+
 #define IMAGE_UNIT (64 * KIB)
 #define IMAGE_MAX  (16 * MIB)
 #define LOW_COPY   (128 * KIB)
+
+/* A chip below the one before it; the first ends at 4 GiB and has the image. */
+struct flash {
+    struct disk *node;          /* NULL: there is none */
+    struct ram_block *block;
+    uint64_t gpa;
+    struct pflash *chip;
+};
 
 struct firmware {
     char *path;
     uint8_t *image;
     uint64_t size;
+    uint64_t flash_size;        /* of all chips */
+    struct flash flash[FLASHES];
     struct memory *mem;
     struct pam *pam;
     struct smram *smram;
@@ -85,6 +100,80 @@ static bool read_image(struct firmware *fw, GError **error)
     return ok;
 }
 
+/* --- Images that are flash memory --- */
+
+static bool claim_flash(struct firmware *fw, unsigned unit, struct disk *node, GError **error)
+{
+    g_autofree char *user = g_strdup_printf("pflash%u", unit);
+    uint64_t size = disk_size(node);
+
+    fw->flash_size += size;
+    if (!size || size % PFLASH_SECTOR || fw->flash_size > IMAGE_MAX)
+        error_set(error, "%s: %" G_GUINT64_FORMAT " bytes are no flash memory: multiples of 4 KiB, "
+                  "together up to 16 MiB", disk_filename(node), size);
+    else if (disk_claim(node, user, error)) {
+        fw->flash[unit].node = node;
+        fw->flash[unit].gpa = 4 * GIB - fw->flash_size;
+        return true;
+    }
+    g_prefix_error(error, "%s: ", user);
+    return false;
+}
+
+static bool read_flash(struct disk *node, void *to, GError **error)
+{
+    int ret = disk_read(node, 0, to, disk_size(node));
+
+    if (ret)
+        error_set_errno(error, ret, "pflash: %s", disk_filename(node));
+    return !ret;
+}
+
+struct firmware *firmware_open_flash(struct disk *code, struct disk *variables, GError **error)
+{
+    struct firmware *fw = g_new0(struct firmware, 1);
+
+    fw->path = g_strdup(disk_filename(code));
+    if (claim_flash(fw, 0, code, error) &&
+        (!variables || claim_flash(fw, 1, variables, error))) {
+        fw->size = disk_size(code);
+        fw->image = g_malloc(fw->size);
+        if (read_flash(code, fw->image, error))
+            return fw;
+    }
+    firmware_close(fw);
+    return NULL;
+}
+
+bool firmware_add_flash(struct firmware *fw, struct bus *bus, GError **error)
+{
+    for (unsigned i = 0; i < FLASHES && fw->flash[i].node; i++) {
+        struct flash *flash = &fw->flash[i];
+
+        flash->chip = pflash_new(bus, fw->mem, flash->block, flash->gpa, flash->node, error);
+        if (!flash->chip) {
+            g_prefix_error(error, "pflash%u: ", i);
+            return false;
+        }
+    }
+    return true;
+}
+
+void firmware_close(struct firmware *fw)
+{
+    if (!fw)
+        return;
+    for (unsigned i = 0; i < FLASHES && fw->flash[i].node; i++) {
+        pflash_free(fw->flash[i].chip);
+        disk_release(fw->flash[i].node);
+    }
+    smram_free(fw->smram);
+    pam_free(fw->pam);
+    g_free(fw->image);
+    g_free(fw->path);
+    g_free(fw);
+}
+
 struct firmware *firmware_open(const char *name, GError **error)
 {
     struct firmware *fw = g_new0(struct firmware, 1);
@@ -94,17 +183,6 @@ struct firmware *firmware_open(const char *name, GError **error)
         return fw;
     firmware_close(fw);
     return NULL;
-}
-
-void firmware_close(struct firmware *fw)
-{
-    if (!fw)
-        return;
-    smram_free(fw->smram);
-    pam_free(fw->pam);
-    g_free(fw->image);
-    g_free(fw->path);
-    g_free(fw);
 }
 
 /* --- Memory --- */
@@ -119,11 +197,27 @@ static struct ram_block *make_private(struct firmware *fw, enum backend_kind kin
 
 static struct ram_block *make_rom(struct firmware *fw, GError **error)
 {
-    struct ram_block *rom = ram_block_new_internal(fw->mem, "pc.bios", fw->size, true, error);
+    const char *name = fw->flash[0].node ? "system.flash0" : "pc.bios";
+    struct ram_block *rom = ram_block_new_internal(fw->mem, name, fw->size, true, error);
 
     if (rom)
         memcpy(ram_block_host(rom), fw->image, fw->size);
+    fw->flash[0].block = rom;
     return rom;
+}
+
+/* The second chip: what firmware keeps. */
+static bool map_variables(struct firmware *fw, GError **error)
+{
+    struct flash *flash = &fw->flash[1];
+    uint64_t size;
+
+    if (!flash->node)
+        return true;
+    size = disk_size(flash->node);
+    flash->block = ram_block_new_internal(fw->mem, "system.flash1", size, true, error);
+    return flash->block && read_flash(flash->node, ram_block_host(flash->block), error) &&
+           memory_map_readonly(fw->mem, flash->block, 0, flash->gpa, size, error);
 }
 
 static bool map_high_ram(struct firmware *fw, struct ram_block *ram, GError **error)
@@ -180,8 +274,9 @@ bool firmware_map(struct firmware *fw, struct memory *mem, struct ram_block *ram
         return false;
     }
     bios = protected ? make_private(fw, kind, error) : make_rom(fw, error);
-    if (!bios || !memory_map(mem, bios, 0, 4 * GIB - fw->size, fw->size, error)) {
-        g_prefix_error(error, "-bios: ");
+    if (!bios || !memory_map(mem, bios, 0, 4 * GIB - fw->size, fw->size, error) ||
+        !map_variables(fw, error)) {
+        g_prefix_error(error, fw->flash[0].node ? "pflash: " : "-bios: ");
         return false;
     }
     if (kind == BACKEND_PLAIN) {
@@ -270,6 +365,10 @@ bool firmware_load(struct firmware *fw, GError **error)
 {
     uint64_t low = MIN(fw->size, LOW_COPY);
 
+    for (unsigned i = 0; i < FLASHES; i++) {
+        if (fw->flash[i].chip)
+            pflash_reset(fw->flash[i].chip);
+    }
     return (fw->pam || put(fw, LAYOUT_HIGH_MEMORY - low, low, error)) &&
            (!fw->protected || put(fw, 4 * GIB - fw->size, fw->size, error));
 }

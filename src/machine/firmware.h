@@ -7,6 +7,7 @@
 
 #include "acpi.h"
 #include "boot.h"
+#include "disk.h"
 #include "fw_cfg.h"
 #include "pam.h"
 #include "smram.h"
@@ -15,6 +16,11 @@ struct firmware;
 
 /* name: a file; a bare name is also looked for where packages have firmware. */
 struct firmware *firmware_open(const char *name, GError **error);
+/*
+ * In flash memory: what begins at the processor's first instruction, and below it what it keeps
+ * its variables in (NULL: nothing; in the first, if that can be written).
+ */
+struct firmware *firmware_open_flash(struct disk *code, struct disk *variables, GError **error);
 void firmware_close(struct firmware *fw);
 
 /*
@@ -24,6 +30,8 @@ void firmware_close(struct firmware *fw);
  */
 bool firmware_map(struct firmware *fw, struct memory *mem, struct ram_block *ram, bool protected,
                   enum on_off_auto smm, GError **error);
+/* The chips of flash memory, on the board's bus.  After firmware_map(); freed before the bus. */
+bool firmware_add_flash(struct firmware *fw, struct bus *bus, GError **error);
 /* What the PAM registers change; NULL: nothing, all below 1 MiB is RAM. */
 struct pam *firmware_pam(struct firmware *fw);
 /* The same with SMRAM; NULL: there is no SMM. */
@@ -37,7 +45,7 @@ bool firmware_is_seabios(const struct firmware *fw);
 bool firmware_encrypt(struct firmware *fw, struct boot *hashes, GError **error);
 /* Where it looks for an owner's secret. False: nowhere. */
 bool firmware_secret_area(const struct firmware *fw, uint64_t *ret_gpa);
-/* After each reset: what isn't ROM is written again. */
+/* After each reset: what isn't ROM is written again, flash memory is read again. */
 bool firmware_load(struct firmware *fw, GError **error);
 
 struct firmware_facts {

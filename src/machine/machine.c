@@ -190,9 +190,10 @@ static bool make_board(struct machine *m, GError **error)
     }
     m->devices = q35_make_devices(m->board, &host);
     q35_set_cmos(m->board, m->ram_size, m->cfg->cpus);
-    if (m->firmware)
-        q35_use_firmware(m->board, firmware_pam(m->firmware), firmware_smram(m->firmware));
-    return true;
+    if (!m->firmware)
+        return true;
+    q35_use_firmware(m->board, firmware_pam(m->firmware), firmware_smram(m->firmware));
+    return firmware_add_flash(m->firmware, q35_bus(m->board), error);
 }
 
 /* --- Debug access --- */
@@ -333,6 +334,39 @@ static bool make_vm(struct machine *m, const struct kvm_driver *driver,
     return ret >= 0;
 }
 
+static struct disk *find_flash(const char *name, GError **error)
+{
+    struct disk *node = disk_find(name);
+
+    if (!node)
+        error_set(error, "-machine: pflash: no node '%s': add -blockdev driver=file,node-name=%s,"
+                  "filename=FILE", name, name);
+    return node;
+}
+
+static bool open_firmware(struct machine *m, GError **error)
+{
+    const struct machine_options *options = &m->cfg->machine;
+    struct disk *code, *variables = NULL;
+
+    if (m->cfg->bios) {
+        m->firmware = firmware_open(m->cfg->bios, error);
+        return m->firmware != NULL;
+    }
+    if (!options->pflash0)
+        return true;
+    code = find_flash(options->pflash0, error);
+    if (!code)
+        return false;
+    if (options->pflash1) {
+        variables = find_flash(options->pflash1, error);
+        if (!variables)
+            return false;
+    }
+    m->firmware = firmware_open_flash(code, variables, error);
+    return m->firmware != NULL;
+}
+
 static bool make(struct machine *m, const struct kvm_driver *driver, const struct kvm_needs *needs,
                  GError **error)
 {
@@ -341,12 +375,10 @@ static bool make(struct machine *m, const struct kvm_driver *driver, const struc
         if (!m->boot)
             return false;
     }
-    if (m->cfg->bios) {
-        m->firmware = firmware_open(m->cfg->bios, error);
-        if (!m->firmware)
-            return false;
-    }
-    return make_vm(m, driver, needs, error) && make_memory(m, error) && make_cpus(m, error) && make_board(m, error) &&
+    if (!open_firmware(m, error))
+        return false;
+    return make_vm(m, driver, needs, error) && make_memory(m, error) && make_cpus(m, error) &&
+           make_board(m, error) &&
            fill_fw_cfg(m, error) && make_debug(m, error) && machine_load(m, error);
 }
 
@@ -379,10 +411,10 @@ void machine_free(struct machine *m)
     }
     debug_free(m->debug);
     main_timer_free(m->request_timer);
+    firmware_close(m->firmware);
     q35_free(m->board);
     irqchip_state_free(m->irqchip_power_on);
     boot_close(m->boot);
-    firmware_close(m->firmware);
     vfio_containers_detach();
     memory_free(m->mem);
     kvm_vm_free(m->vm);

@@ -28,6 +28,31 @@ bool machine_find_backend(const struct machine_config *cfg, struct memory_backen
     return true;
 }
 
+static bool has_firmware(const struct machine_config *cfg)
+{
+    return cfg->bios || cfg->machine.pflash0;
+}
+
+static bool check_flash(const struct machine_config *cfg, const struct kvm_type *type,
+                        GError **error)
+{
+    const struct machine_options *m = &cfg->machine;
+
+    if (m->pflash1 && !m->pflash0)
+        error_set(error, "pflash1: firmware starts in the first flash memory: add -drive "
+                  "if=pflash,unit=0,format=raw,readonly=on,file=OVMF_CODE.fd");
+    else if (m->pflash0 && cfg->bios)
+        error_set(error, "-bios: %s: flash memory is where the processor starts: one of the two",
+                  cfg->bios);
+    else if (m->pflash0 && type->memory != KVM_TYPE_PLAIN)
+        error_set(error, "pflash0: %s has none: writes to %s memory don't reach a device: "
+                  "-bios OVMF.fd", type->name,
+                  type->memory == KVM_TYPE_PRIVATE ? "private" : "encrypted");
+    else
+        return true;
+    return false;
+}
+
 /* What SMM is without the ranges that only it sees, firmware can't use. */
 static bool check_smm(const struct machine_config *cfg, const struct kvm_type *type,
                       GError **error)
@@ -48,7 +73,7 @@ static bool check_smm(const struct machine_config *cfg, const struct kvm_type *t
         error_set(error, "%s: smm-ranges=off leaves it no memory: smm=off", asked);
     else if (m->smm == OOA_OFF && ranges)
         error_set(error, "%s: with smm=off nobody sees them: smm=auto", asked);
-    else if (m->smm == OOA_ON && !cfg->bios)
+    else if (m->smm == OOA_ON && !has_firmware(cfg))
         error_set(error, "%s: nothing but firmware sets it up: add -bios FILE, or smm=off", asked);
     else
         return true;
@@ -108,7 +133,7 @@ static bool check_backend(const struct machine_config *cfg, const struct kvm_typ
 static bool check_boot(const struct machine_config *cfg, const struct sev_object *sev,
                        GError **error)
 {
-    if (!cfg->kernel && !cfg->bios && !cfg->stopped)
+    if (!cfg->kernel && !has_firmware(cfg) && !cfg->stopped)
         error_set(error, "-kernel: there is nothing to boot: -kernel FILE, or -bios FILE");
     else if (sev && sev_object_kernel_hashes(sev) && (!cfg->bios || !cfg->kernel))
         error_set(error, "-object sev-guest: kernel-hashes=on: it is firmware that checks them: "
@@ -126,8 +151,8 @@ bool machine_needs(const struct machine_config *cfg, struct kvm_needs *needs, GE
     struct sev_object *sev;
     enum backend_kind kind;
 
-    if (!find_sev_guest(cfg, type, &sev, error) || !check_smm(cfg, type, error) ||
-        !check_boot(cfg, sev, error) || !machine_find_backend(cfg, &backend, error))
+    if (!find_sev_guest(cfg, type, &sev, error) || !check_flash(cfg, type, error) ||
+        !check_smm(cfg, type, error) || !check_boot(cfg, sev, error) || !machine_find_backend(cfg, &backend, error))
         return false;
     kind = backend ? memory_backend_kind(backend)
                    : type->memory == KVM_TYPE_PRIVATE ? BACKEND_TWO_BACKINGS : BACKEND_PLAIN;

@@ -61,6 +61,8 @@ const struct property machine_properties[] = {
     PROP("initrd", PROP_STRING, initrd, "as -initrd"),
     PROP("append", PROP_STRING, append, "as -append"),
     PROP("firmware", PROP_STRING, firmware, "as -bios"),
+    PROP("pflash0", PROP_STRING, pflash0, "node-name of firmware in flash memory"),
+    PROP("pflash1", PROP_STRING, pflash1, "node-name of a second one, for its variables"),
     { .name = NULL },
 };
 
@@ -476,6 +478,16 @@ OPTION_SETTER(option_set_device)
 OPTION_SETTER(option_set_drive)
 {
     g_ptr_array_add(cfg->drives, g_strdup(value));
+    return true;
+}
+
+/* A comma in an option's value is written twice. */
+OPTION_SETTER(option_set_pflash)
+{
+    g_auto(GStrv) parts = g_strsplit(value, ",", -1);
+    g_autofree char *file = g_strjoinv(",,", parts);
+
+    g_ptr_array_add(cfg->drives, g_strconcat("if=pflash,format=raw,file=", file, NULL));
     return true;
 }
 

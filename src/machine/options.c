@@ -36,6 +36,8 @@ static const struct option_row option_rows[] = {
     { "append", OPTION_STRING, "TEXT", "the kernel's command line", FIELD(append) },
     { "bios", OPTION_STRING, "FILE",
       "firmware, which then boots the disk or the kernel: bios-256k.bin, OVMF.fd", FIELD(bios) },
+    { "pflash", OPTION_CALL, "FILE", "as -drive if=pflash,format=raw,file=FILE",
+      .set = option_set_pflash },
     { "fw_cfg", OPTION_CALL, "[name=]NAME,string=TEXT|file=FILE",
       "an item for firmware and guest to read; opt/... are the user's names",
       .set = option_set_fw_cfg },
@@ -47,8 +49,9 @@ static const struct option_row option_rows[] = {
     { "chardev", OPTION_CALL, "BACKEND,id=ID[,PROP=VALUE,...]",
       "a byte stream: stdio, socket, file, null, pty; -chardev help lists properties",
       .set = option_set_chardev },
-    { "drive", OPTION_CALL, "file=FILE,format=raw,if=none|virtio[,id=ID][,readonly=on|off]",
-      "a disk image; if=virtio also makes the disk", .set = option_set_drive },
+    { "drive", OPTION_CALL, "file=FILE,format=raw,if=none|virtio|pflash[,id=ID][,readonly=on|off]",
+      "a disk image; if=virtio also makes the disk; if=pflash[,unit=0|1]: it is flash memory",
+      .set = option_set_drive },
     { "blockdev", OPTION_CALL, "driver=file|raw,node-name=NAME[,PROP=VALUE,...]",
       "a disk image in QEMU's newer spelling, JSON too", .set = option_set_blockdev },
     { "device", OPTION_CALL, "TYPE[,id=ID][,bus=BUS][,PROP=VALUE,...]",
@@ -95,7 +98,6 @@ static const struct option_row option_rows[] = {
     { "h", OPTION_CALL, NULL, "as -help", .set = option_set_help },
     { "version", OPTION_CALL, NULL, "the version", .set = option_set_version },
 
-    { "pflash", OPTION_REFUSED, "FILE", "there is no flash memory: -bios FILE, which can't be written" },
     { "hda", OPTION_REFUSED, "FILE", "there are no IDE disks: -drive file=FILE,format=raw,if=virtio" },
     { "cdrom", OPTION_REFUSED, "FILE",
       "there are no CD drives: -drive file=FILE,format=raw,if=virtio,readonly=on" },
@@ -304,7 +306,7 @@ void config_clear(struct machine_config *cfg)
         cfg->trace_file, cfg->kernel, cfg->initrd, cfg->append, cfg->bios, cfg->debugcon,
         cfg->name, cfg->uuid, cfg->gdb, cfg->pidfile, cfg->print, m->accel, m->memory_backend,
         m->confidential_guest_support, m->debug, m->kernel, m->initrd, m->append, m->firmware,
-        cfg->soft.pin, cfg->soft.sev_platform,
+        m->pflash0, m->pflash1, cfg->soft.pin, cfg->soft.sev_platform,
     };
     GPtrArray *lists[] = {
         cfg->accels, cfg->soft.fails, cfg->objects, cfg->chardevs, cfg->drives, cfg->blockdevs,

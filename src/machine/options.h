@@ -40,6 +40,7 @@ OPTION_SETTER(option_set_object);
 OPTION_SETTER(option_set_chardev);
 OPTION_SETTER(option_set_device);
 OPTION_SETTER(option_set_drive);
+OPTION_SETTER(option_set_pflash);
 OPTION_SETTER(option_set_blockdev);
 OPTION_SETTER(option_set_fw_cfg);
 OPTION_SETTER(option_set_global);

@@ -281,9 +281,7 @@ static bool run_blockdev_del(const struct monitor_ctx *ctx, struct json_object *
 static bool run_drive_add(const struct monitor_ctx *ctx, struct json_object *args,
                           struct json_object **ret, GError **error)
 {
-    const char *disk = NULL;
-
-    if (!disk_add_drive(json_text(args, "opts"), &disk, error))
+    if (!disk_add_drive(json_text(args, "opts"), NULL, error))
         return false;
     *ret = text_result(g_string_new("OK\n"));
     return true;

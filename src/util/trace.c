@@ -34,6 +34,7 @@ static const struct {
                                    "the driver plugs or unplugs blocks, or asks; and the answer" },
     [TRACE_VIRTIO_BROKEN] = { "virtio_broken", "a ring can't be used: the device needs a reset" },
     [TRACE_FW_CFG_SELECT] = { "fw_cfg_select", "the item of fw_cfg that the guest reads next" },
+    [TRACE_PFLASH_WRITE] = { "pflash_write", "a command or its data to flash memory" },
     [TRACE_PAM_UPDATE] = { "pam_update", "what the guest sees below 1 MiB from now on" },
     [TRACE_BOOT_LOAD] = { "boot_load", "what was loaded into guest memory, and where" },
 };

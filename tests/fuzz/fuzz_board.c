@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A hostile guest on the q35 board: any access to any of its ports, to configuration
- * space and MMIO, commands of fw_cfg's DMA at any address, while devices come and go, the
- * lines' other ends send and refuse, and the board is reset.  Beside not crashing: fw_cfg
+ * space and MMIO, to flash memory, commands of fw_cfg's DMA at any address, while devices come
+ * and go, the lines' other ends send and refuse, and the board is reset.  Beside not crashing: fw_cfg
  * gives what is in its items; what is seen below 1 MiB, in SMRAM and TSEG is what a
  * reading of the bridge's registers of our own says; a reset leaves no interrupt line high.
  */
@@ -13,16 +13,21 @@
 #include "fake_kvm.h"
 #include "layout.h"
 #include "memory_internal.h"
+#include "pflash.h"
 #include "q35.h"
 #include "virtio_devices.h"
 
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define RAM (16 * MIB)
+#define FLASH_AT (4 * GIB - BIOS - FLASH)
 
 enum {
     MAX_OPERATIONS = 64, MAX_IO = 8, LINES = 24, PIECES = 13, SLOT = 5,
     BIOS = 256 * KIB, COMMAND_AT = 0x1000, COMPARE_MAX = 64 * KIB,
+    FLASH = 64 * KIB,
     BRIDGE_PAM = 0x90, BRIDGE_SMRAM = 0x9d, BRIDGE_ESMRAMC = 0x9e, BRIDGE_LAST = 0x9f,
 };
 
@@ -31,6 +36,9 @@ static struct memory *mem;
 static struct ram_block *ram, *bios;
 static struct q35 *board;
 static struct devices *devices;
+static struct ram_block *flash_block;
+static struct pflash *flash;
+static int flash_fd;
 static bool line_high[LINES];
 static bool smram_locked;       /* with these values, until the next reset */
 static uint8_t locked_smram, locked_esmramc;
@@ -134,6 +142,19 @@ static void make_memory(void)
                 memory_map_readonly(mem, bios, 0, 4 * GIB - BIOS, BIOS, NULL));
 }
 
+static void make_flash(void)
+{
+    g_autofree char *option = NULL;
+
+    flash_fd = memfd_create("flash", MFD_CLOEXEC);
+    option = g_strdup_printf("driver=file,node-name=f,filename=/proc/self/fd/%d", flash_fd);
+    flash_block = ram_block_new_internal(mem, "system.flash1", FLASH, true, NULL);
+    fail_unless(ftruncate(flash_fd, FLASH) == 0 && disk_add_option(option, NULL) &&
+                memory_map_readonly(mem, flash_block, 0, FLASH_AT, FLASH, NULL));
+    flash = pflash_new(q35_bus(board), mem, flash_block, FLASH_AT, disk_find("f"), NULL);
+    fail_unless(flash);
+}
+
 static void make_board(void)
 {
     const struct power_ops power = { .shutdown = ignore, .reset = ignore };
@@ -145,6 +166,7 @@ static void make_board(void)
     board = q35_new(mem, false, &power, 1);
     devices = q35_make_devices(board, &host);
     add_items(q35_fw_cfg(board));
+    make_flash();
     q35_use_firmware(board, pam_new(mem, ram, bios), smram_new(mem, ram, RAM));
     fail_unless(q35_connect_serial(board, 0, &serial_line, NULL) &&
                 device_add_option(devices, "isa-debugcon,chardev=c", false, NULL));
@@ -383,6 +405,31 @@ static void op_wild_dma(struct input *input)
     run_command(at);
 }
 
+/* --- Flash memory: what the guest reads is what is saved, and it reads it after "read array" --- */
+
+static void check_flash(void)
+{
+    static uint8_t saved[FLASH];
+
+    fail_unless(pread(flash_fd, saved, FLASH, 0) == FLASH);
+    fail_unless(memcmp(saved, ram_block_host(flash_block), FLASH) == 0);
+    fail_unless(memory_look(mem, FLASH_AT, FLASH).block == flash_block);
+}
+
+static void op_flash(struct input *input)
+{
+    unsigned n = take(input, 1) % 16;
+
+    for (unsigned i = 0; i < n; i++) {
+        uint64_t at = FLASH_AT + take(input, 2) % FLASH, value = take(input, 1);
+
+        mmio(at, &value, 1 + value % 4, true);
+        mmio(at, &value, 4, false);
+    }
+    pflash_reset(flash);
+    check_flash();
+}
+
 /* --- What happens to a board --- */
 
 static void turn_main_loop(struct input *input)
@@ -440,7 +487,7 @@ static void op_reset(struct input *input)
 
 static void (*const operations[])(struct input *input) = {
     op_port, op_config, op_bridge, op_mmio, op_fw_cfg_read, op_dma, op_wild_dma, turn_main_loop,
-    op_plug, op_unplug, op_receive, op_room, op_button, op_reset,
+    op_plug, op_unplug, op_receive, op_room, op_button, op_reset, op_flash,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -451,6 +498,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         make_board();
     fake.nr_calls = 0;
     op_reset(NULL);
+    pflash_reset(flash);
     turn_main_loop(NULL);
     for (unsigned i = 0; i < MAX_OPERATIONS && input.size; i++) {
         operations[take(&input, 1) % G_N_ELEMENTS(operations)](&input);
@@ -487,6 +535,12 @@ static const uint8_t seed_ports[] = {
     0, 1, 8, 4, 0xaa, 0, 1, 0, 0, 0, 0, 1, 8, 4, 0xfe, 0, 3, 8, 0, 3, 0, 9, 8, 1, 6, 13,
 };
 
+/* Status, erase, program, query, what isn't confirmed. */
+static const uint8_t seed_flash[] = {
+    14, 9, 0, 0x10, 0x70, 0, 0x10, 0x20, 0, 0x10, 0xd0, 1, 0x10, 0x10, 1, 0x10, 0x3c, 0, 0, 0x98,
+    0, 0, 0x90, 0, 0, 0x50, 0, 0, 0xff, 14, 4, 9, 0, 0x20, 9, 0, 0xff, 0xff, 0xff, 0x40, 0xff, 0xff, 7,
+};
+
 const uint8_t *fuzz_seed(unsigned n, size_t *size)
 {
     static const struct {
@@ -495,6 +549,7 @@ const uint8_t *fuzz_seed(unsigned n, size_t *size)
     } seeds[] = {
         { seed_fw_cfg, sizeof(seed_fw_cfg) }, { seed_bridge, sizeof(seed_bridge) },
         { seed_plug, sizeof(seed_plug) }, { seed_ports, sizeof(seed_ports) },
+        { seed_flash, sizeof(seed_flash) },
     };
 
     if (n >= G_N_ELEMENTS(seeds))

@@ -6,6 +6,7 @@ Status 77 where a package or (for a kernel) FOLDER's vmlinuz and initrd.gz lack.
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ TIMEOUT = 240 * int(os.environ.get("TEST_SLOWER", "1"))
 SEABIOS = "/usr/share/seabios/bios-256k.bin"
 PRIVATE = ["-M", "q35,kvm-type=sw-protected-vm"]
 OVMF = "/usr/share/ovmf/OVMF.fd"
+OVMF_CODE, OVMF_VARS = (f"/usr/share/OVMF/OVMF_{part}.fd" for part in ("CODE", "VARS"))
 
 
 class Skip(Exception):
@@ -156,10 +158,55 @@ def ovmf_in_place(setting, folder):
         expect(vm.wait_end(TIMEOUT) == 0, vm.errors())
 
 
+VARIABLE = "Cloister -guid 11111111-2222-3333-4444-555555555555"
+
+
+def flash(setting, folder):
+    """A variable that the shell sets is there after a reset, and in a machine made anew."""
+    path = os.path.join(folder, "vars")
+    shutil.copy(need(OVMF_VARS, "ovmf"), path)
+    drives = ["-drive", f"if=pflash,format=raw,readonly=on,file={need(OVMF_CODE, 'ovmf')}",
+              "-drive", f"if=pflash,format=raw,file={path}"]
+
+    def start():
+        return Vm(setting.binary, ["-accel", "soft", "-m", "256M", *drives])
+
+    def read(vm, value):
+        start = len(vm.console)
+        vm.type(f"setvar {VARIABLE}\r")
+        vm.wait_for(value, TIMEOUT, start)
+
+    with start() as vm:
+        to_shell(vm)
+        start_of_command = len(vm.console)
+        vm.type(f"setvar {VARIABLE} -bs -nv =0x11223344\r")
+        vm.wait_for("Shell> ", TIMEOUT, start_of_command)
+        read(vm, "44 33 22 11")
+        end = len(vm.console)
+        vm.qmp.command("system_reset")
+        vm.wait_for("to skip", TIMEOUT, end)
+        vm.type("\x1b")
+        vm.wait_for(r"Shell> ", TIMEOUT, end)
+        read(vm, "44 33 22 11")
+        vm.qmp.command("quit")
+        expect(vm.wait_end(TIMEOUT) == 0, vm.errors())
+    with open(path, "rb") as file:
+        expect("Cloister".encode("utf-16-le") in file.read(), "not in the file")
+    with start() as vm:
+        to_shell(vm)
+        read(vm, "44 33 22 11")
+        other = subprocess.run([setting.binary, "-accel", "soft", *drives], capture_output=True,
+                               text=True, timeout=TIMEOUT, stdin=subprocess.DEVNULL)
+        expect('Failed to get "write" lock' in other.stderr, f"{other}")
+        vm.type("reset -s\r")
+        expect(vm.wait_end(TIMEOUT) == 0, vm.errors())
+
+
 def bad(setting, folder):
     """What can't be firmware, and items that can't be added, are refused in a line."""
-    odd, large, item = (os.path.join(folder, name) for name in ("odd", "large", "item"))
-    for path, size in ((odd, 4096), (large, (16 << 20) + 65536), (item, 0)):
+    odd, large, item, sector = (os.path.join(folder, name)
+                                for name in ("odd", "large", "item", "sector"))
+    for path, size in ((odd, 4096), (large, (16 << 20) + 65536), (item, 0), (sector, 512)):
         with open(path, "wb") as file:
             file.truncate(size)
     os.mkfifo(os.path.join(folder, "fifo"))
@@ -199,7 +246,18 @@ def bad(setting, folder):
             (["-M", "q35,smm=on", "-kernel", good], "smm=on: nothing but firmware sets it up"),
             (["-M", "q35,smm=on,memory-backend=m", "-bios", good, "-object",
               "memory-backend-guest-memfd,id=m,size=16M"], "smm=on: memory in a guest_memfd"),
-            (["-bios", good, "-device", "isa-debugcon,chardev=c"], "can't find value 'c'")):
+            (["-bios", good, "-device", "isa-debugcon,chardev=c"], "can't find value 'c'"),
+            (["-pflash", good, *PRIVATE], "pflash0: sw-protected-vm has none: writes to private"),
+            (["-pflash", good, "-bios", good], "flash memory is where the processor starts"),
+            (["-drive", f"if=pflash,unit=1,format=raw,file={good}"], "pflash1: firmware starts in"),
+            (["-drive", f"if=pflash,unit=2,format=raw,file={good}"], "unit '2': there are two"),
+            (["-pflash", good, "-drive", f"if=pflash,unit=0,format=raw,file={odd}"],
+             "if=pflash: unit 0 is there already"),
+            (["-pflash", good, "-pflash", odd, "-pflash", sector], "unit 1 is there already"),
+            (["-pflash", good, "-pflash", good], 'Failed to get "write" lock'),
+            (["-pflash", sector], "512 bytes are no flash memory: multiples of 4 KiB"),
+            (["-pflash", large], "16842752 bytes are no flash memory"),
+            (["-M", "q35,pflash0=f"], "no node 'f': add -blockdev")):
         run = subprocess.run([setting.binary, "-accel", "soft", "-m", "16", "-display", "none",
                               *arguments], capture_output=True, text=True, timeout=TIMEOUT,
                              stdin=subprocess.DEVNULL)
@@ -208,7 +266,7 @@ def bad(setting, folder):
 
 
 CASES = {"seabios": seabios, "seabios-linux": seabios_linux, "seabios-nothing": seabios_nothing,
-         "smm-ranges": smm_ranges, "ovmf": ovmf, "ovmf-linux": ovmf_linux, "ovmf-in-place": ovmf_in_place, "bad": bad}
+         "smm-ranges": smm_ranges, "ovmf": ovmf, "ovmf-linux": ovmf_linux, "ovmf-in-place": ovmf_in_place, "flash": flash, "bad": bad}
 
 
 def main():

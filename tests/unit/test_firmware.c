@@ -6,12 +6,15 @@
 #include "acpi_loader.h"
 #include "fake_kvm.h"
 #include "memory_internal.h"
+#include "pflash.h"
 #include "q35.h"
 #include "range.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -498,12 +501,128 @@ static void test_smram(void **state)
     smram_free(smram);
 }
 
+/* --- Flash memory --- */
+
+enum { FLASH_SIZE = 64 * KIB, FLASH_ERASE = 0x20, FLASH_CONFIRM = 0xd0, FLASH_PROGRAM = 0x10 };
+#define FLASH_AT (4 * GIB - FLASH_SIZE)
+
+static uint32_t flash_read(uint64_t offset, unsigned size)
+{
+    uint32_t value = 0;
+
+    bus_mmio(bus, FLASH_AT + offset, &value, size, false);
+    return value;
+}
+
+static void flash_write(uint64_t offset, uint8_t value)
+{
+    bus_mmio(bus, FLASH_AT + offset, &value, 1, true);
+}
+
+/* What is in the image at that offset. */
+static uint8_t saved(int fd, off_t offset)
+{
+    uint8_t byte = 0;
+
+    assert_int_equal(pread(fd, &byte, 1, offset), 1);
+    return byte;
+}
+
+static struct disk *flash_image(int fd, bool readonly)
+{
+    g_autofree char *option = g_strdup_printf(
+        "driver=file,node-name=f,filename=/proc/self/fd/%d,read-only=%s", fd,
+        readonly ? "on" : "off");
+
+    assert_true(disk_add_option(option, NULL));
+    return disk_find("f");
+}
+
+static struct pflash *make_flash(struct disk *node)
+{
+    struct ram_block *block;
+
+    make(KVM_ATTRIBUTES_NONE, false);
+    block = ram_block_new_internal(mem, "system.flash0", FLASH_SIZE, true, NULL);
+    assert_int_equal(disk_read(node, 0, ram_block_host(block), FLASH_SIZE), 0);
+    assert_true(memory_map_readonly(mem, block, 0, FLASH_AT, FLASH_SIZE, NULL));
+    return pflash_new(bus, mem, block, FLASH_AT, node, NULL);
+}
+
+static void test_flash(void **state)
+{
+    int fd = memfd_create("flash", MFD_CLOEXEC);
+    struct pflash *flash;
+
+    assert_int_equal(ftruncate(fd, FLASH_SIZE), 0);
+    flash = make_flash(flash_image(fd, false));
+    assert_non_null(mapping_of(FLASH_AT));
+    flash_write(0x1800, 0x70);                  /* status */
+    assert_null(mapping_of(FLASH_AT));
+    assert_int_equal(flash_read(0, 4), 0x80808080);
+    flash_write(0x1800, 0x50);
+    assert_int_equal(flash_read(0, 1), 0);
+    flash_write(0x1800, FLASH_ERASE);
+    flash_write(0x1800, FLASH_CONFIRM);
+    assert_int_equal(flash_read(0, 1), 0x80);
+    flash_write(0x1801, FLASH_PROGRAM);
+    flash_write(0x1801, 0x3c);
+    flash_write(0x1801, FLASH_PROGRAM);
+    flash_write(0x1801, 0xf5);                  /* bits are cleared, never set */
+    assert_null(mapping_of(FLASH_AT));
+    flash_write(0, 0xff);
+    assert_true(mapping_of(FLASH_AT)->readonly);
+    assert_int_equal(flash_read(0x1800, 4), 0xffff34ff);
+    assert_int_equal(saved(fd, 0x1801), 0x34);
+    assert_int_equal(saved(fd, 0x1fff), 0xff);
+    assert_int_equal(saved(fd, 0x0fff), 0);     /* the sector beside it */
+    assert_int_equal(saved(fd, 0x2000), 0);
+
+    flash_write(0, FLASH_ERASE);                /* not confirmed */
+    flash_write(0, 0xff);
+    assert_int_equal(flash_read(0, 1), 0xb0);
+    assert_int_equal(saved(fd, 0), 0);
+    flash_write(0, 0x98);
+    assert_int_equal(flash_read(0x10, 4) & 0xffffff, 0x595251); /* "QRY" */
+    assert_int_equal(flash_read(0x2d, 4), 0x0010000f);          /* 16 sectors of 4 KiB */
+    flash_write(0, 0x90);
+    assert_int_equal(flash_read(0, 2), 0x1889);
+    pflash_reset(flash);
+    assert_non_null(mapping_of(FLASH_AT));
+    flash_write(0, 0x70);
+    assert_int_equal(flash_read(0, 1), 0x80);
+    pflash_free(flash);
+    disk_free_all();
+    close(fd);
+}
+
+static void test_readonly_flash(void **state)
+{
+    int fd = memfd_create("flash", MFD_CLOEXEC);
+    struct pflash *flash;
+
+    assert_int_equal(ftruncate(fd, FLASH_SIZE), 0);
+    flash = make_flash(flash_image(fd, true));
+    flash_write(0, FLASH_PROGRAM);
+    flash_write(0, 0);
+    assert_int_equal(flash_read(0, 1), 0x92);
+    flash_write(0, 0x50);
+    flash_write(0, FLASH_ERASE);
+    flash_write(0, FLASH_CONFIRM);
+    assert_int_equal(flash_read(0, 1), 0xa2);
+    assert_int_equal(saved(fd, 0), 0);
+    pflash_free(flash);
+    disk_free_all();
+    close(fd);
+}
+
 int main(void)
 {
 #define TEST(name_) cmocka_unit_test_teardown(name_, tear_down)
     static const struct CMUnitTest tests[] = {
         TEST(test_ports), TEST(test_files), TEST(test_dma), TEST(test_no_dma),
         TEST(test_private_dma), TEST(test_hostile), TEST(test_loader), TEST(test_pam), TEST(test_smram),
+        TEST(test_flash), TEST(test_readonly_flash),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -65,7 +65,7 @@ static const struct {
     { "-vga std", "-vga: 'std' is not there: none" },
     { "-net user", "-net: 'user' is not there: none" },
     { "-bios", "-bios: requires an argument" },
-    { "-pflash x", "-pflash: there is no flash memory: -bios" },
+    { "-pflash", "-pflash: requires an argument" },
     { "-global a.b=1", "-global: 'a.b=1': only isa-debugcon.iobase=" },
     { "-global isa-debugcon.iobase=x", "-global: Parameter 'isa-debugcon.iobase' expects a" },
     { "-global isa-debugcon.iobase", "-global: 'isa-debugcon.iobase': only" },
