@@ -6,6 +6,8 @@
  */
 #include "exits.h"
 
+#include "sev_client.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -111,6 +113,28 @@ static enum kvm_exit_action exit_system_event(const struct kvm_exit *exit)
     return stopped(exit, text);
 }
 
+/*
+ * An MSR that KVM doesn't know, which is none to the guest (#GP) but for the one by which it
+ * says that it tells what it shares: KVM leaves that to whoever announces it.
+ */
+static enum kvm_exit_action exit_msr(const struct kvm_exit *exit)
+{
+    enum { MSR_KVM_MIGRATION_CONTROL = 0x4b564d08 };
+    struct kvm_sev *sev = kvm_vcpu_vm(exit->vcpu)->sev;
+    struct kvm_run *run = exit->run;
+    bool write = run->exit_reason == KVM_EXIT_X86_WRMSR;
+
+    run->msr.error = !sev || run->msr.index != MSR_KVM_MIGRATION_CONTROL ||
+                     (write && run->msr.data > 1);
+    if (run->msr.error)
+        return KVM_RESUME;
+    if (write)
+        __atomic_store_n(&sev->migration_control, run->msr.data, __ATOMIC_RELAXED);
+    else
+        run->msr.data = __atomic_load_n(&sev->migration_control, __ATOMIC_RELAXED);
+    return KVM_RESUME;
+}
+
 /* Comes with -EFAULT (or -EHWPOISON, which is fatal); re-entry runs the instruction again. */
 static enum kvm_exit_action exit_memory_fault(const struct kvm_exit *exit)
 {
@@ -148,8 +172,8 @@ static const struct exit_row {
     EXIT(INTERNAL_ERROR, exit_internal_error),
     EXIT(SYSTEM_EVENT, exit_system_event),
     EXIT(IOAPIC_EOI, exit_resume),
-    EXIT_PENDING(X86_RDMSR, exit_stopped),
-    EXIT_PENDING(X86_WRMSR, exit_stopped),
+    EXIT_PENDING(X86_RDMSR, exit_msr),
+    EXIT_PENDING(X86_WRMSR, exit_msr),
     EXIT(MEMORY_FAULT, exit_memory_fault),
 };
 

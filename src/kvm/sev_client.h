@@ -34,6 +34,7 @@ struct kvm_sev {
     uint32_t policy, handle;
     uint8_t measurement[KVM_SEV_MEASUREMENT_MAX];       /* from LAUNCH_MEASURED on */
     uint32_t measurement_size;
+    uint64_t migration_control; /* atomic: what the guest wrote to MSR_KVM_MIGRATION_CONTROL */
 };
 
 struct kvm_sev_start {

@@ -174,6 +174,18 @@ static int enable_map_gpa_range(struct kvm_vm *vm)
     return kvm_vm_ioctl(vm, KVM_ENABLE_CAP, &cap);
 }
 
+/* A SEV guest is announced an MSR that KVM itself may not have (exits.c). */
+static int enable_msr_exits(struct kvm_vm *vm)
+{
+    struct kvm_enable_cap cap = {
+        .cap = KVM_CAP_X86_USER_SPACE_MSR, .args = { KVM_MSR_EXIT_REASON_UNKNOWN },
+    };
+
+    if (!vm->sev || !check(vm->driver, vm->vm_fd, KVM_CAP_X86_USER_SPACE_MSR))
+        return 0;
+    return kvm_vm_ioctl(vm, KVM_ENABLE_CAP, &cap);
+}
+
 static int vm_open(struct kvm_vm *vm, const struct kvm_needs *needs, const char **missing)
 {
     const struct kvm_driver *driver = vm->driver;
@@ -208,7 +220,8 @@ static int vm_open(struct kvm_vm *vm, const struct kvm_needs *needs, const char 
     if (ret < (int)sizeof(struct kvm_run))
         return ret < 0 ? ret : -EPROTO;
     vm->run_size = (size_t)ret;
-    return enable_map_gpa_range(vm);
+    ret = enable_map_gpa_range(vm);
+    return ret ? ret : enable_msr_exits(vm);
 }
 
 static int vm_make(const struct kvm_driver *driver, const struct kvm_needs *needs,

@@ -2,6 +2,7 @@
 /* The loop around KVM_RUN, against a KVM_RUN that plays a script. */
 #include "exits.h"
 #include "fake_kvm.h"
+#include "sev_client.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -184,6 +185,39 @@ static void test_hypercall_arguments(void **state)
     }
 }
 
+/* MSRs that KVM doesn't know: none, but one of a SEV guest's. */
+static void test_msrs(void **state)
+{
+    enum { MIGRATION_CONTROL = 0x4b564d08, OTHER = 0x4b564d09 };
+    static const struct {
+        bool sev;
+        uint32_t reason, index;
+        uint64_t data, error;
+    } rows[] = {
+        { false, KVM_EXIT_X86_WRMSR, MIGRATION_CONTROL, 1, 1 },
+        { true, KVM_EXIT_X86_WRMSR, OTHER, 1, 1 },
+        { true, KVM_EXIT_X86_RDMSR, OTHER, 0, 1 },
+        { true, KVM_EXIT_X86_WRMSR, MIGRATION_CONTROL, 2, 1 },
+        { true, KVM_EXIT_X86_RDMSR, MIGRATION_CONTROL, 0, 0 },
+        { true, KVM_EXIT_X86_WRMSR, MIGRATION_CONTROL, 1, 0 },
+        { true, KVM_EXIT_X86_RDMSR, MIGRATION_CONTROL, 1, 0 },
+    };
+    struct kvm_sev sev = { .device = -1 };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct kvm_run run = { .exit_reason = rows[i].reason };
+
+        run.msr.index = rows[i].index;
+        run.msr.data = rows[i].reason == KVM_EXIT_X86_WRMSR ? rows[i].data : 77;
+        vm->sev = rows[i].sev ? &sev : NULL;
+        assert_int_equal(handle(&run, 0), KVM_RESUME);
+        vm->sev = NULL;
+        assert_int_equal(run.msr.error, rows[i].error);
+        if (!run.msr.error)
+            assert_int_equal(run.msr.data, rows[i].data);
+    }
+}
+
 /* --- The thread --- */
 
 static unsigned runs, completed;        /* atomic */
@@ -350,6 +384,7 @@ int main(void)
         TEST(test_exits_reach_their_handlers),
         TEST(test_internal_errors_are_explained),
         TEST(test_hypercall_arguments),
+        TEST(test_msrs),
         TEST(test_starts_parked_and_resumes),
         TEST(test_no_wakeup_is_lost),
         TEST(test_last_exit_is_completed_before_parking),
