@@ -8,6 +8,7 @@
 #define LAUNCHER_VM2 "vm-attributes2"
 #define LAUNCHER_NO_FLAGS "no-gmem-flags"
 #define LAUNCHER_SEV "sev"
+#define LAUNCHER_VIRTUALIZATION "cpuid-virtualization"
 #define LAUNCHER_TRACE "trace"
 #define LAUNCHER_STATS "stats"
 /* "fail=RULE", "pin=RULE", a line each. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * VMMs take the C-bit's place from the machine's own CPUID instruction, which KVM has no
- * part in.  Linux can let it fault (ARCH_SET_CPUID), but few machines can, and none for a
+ * part in, and some ask it for VMX or SVM before they open /dev/kvm.  Linux can let it fault (ARCH_SET_CPUID), but few machines can, and none for a
  * guest of most hypervisors; so in memory the executable's CPUID instructions become UD2,
- * of the same length, and the signal is answered with what the machine says, and SEV.
+ * of the same length, and the signal is answered with what the machine says, and that.
  */
 #include "machine_cpuid.h"
 
@@ -19,13 +19,18 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-enum { SITES_MAX = 256, UD2_SECOND = 0x0b };
+enum {
+    SITES_MAX = 256, UD2_SECOND = 0x0b,
+    LEAF_FEATURES = 1, ECX_VMX = 1 << 5, ECX_SVM = 1 << 2, VENDOR_AMD = 0x68747541,   /* "Auth" */
+};
 
 #define LEAF_MAX 0x80000000u
+#define LEAF_AMD_FEATURES 0x80000001u
 
 /* Written before the program runs. */
 static const uint8_t *sites[SITES_MAX];
 static unsigned nr_sites;
+static bool adds_sev, adds_virtualization;
 
 static bool is_site(uintptr_t rip)
 {
@@ -36,10 +41,25 @@ static bool is_site(uintptr_t rip)
     return false;
 }
 
-/* As the machine would say it: guests lose one bit of addresses to the C-bit (EBX 11:6). */
-static void cpuid(uint32_t regs[4], uint32_t leaf, uint32_t subleaf)
+static bool is_amd(void)
 {
-    __cpuid_count(leaf, subleaf, regs[0], regs[1], regs[2], regs[3]);
+    uint32_t regs[4];
+
+    __cpuid(0, regs[0], regs[1], regs[2], regs[3]);
+    return regs[1] == VENDOR_AMD;
+}
+
+static void add_virtualization(uint32_t regs[4], uint32_t leaf)
+{
+    if (leaf == LEAF_FEATURES && !is_amd())
+        regs[2] |= ECX_VMX;
+    else if (leaf == LEAF_AMD_FEATURES && is_amd())
+        regs[2] |= ECX_SVM;
+}
+
+/* As the machine would say it: guests lose one bit of addresses to the C-bit (EBX 11:6). */
+static void add_sev(uint32_t regs[4], uint32_t leaf)
+{
     if (leaf == LEAF_MAX && regs[0] < SEV_CPUID_LEAF)
         regs[0] = SEV_CPUID_LEAF;
     if (leaf == SEV_CPUID_LEAF) {
@@ -48,6 +68,15 @@ static void cpuid(uint32_t regs[4], uint32_t leaf, uint32_t subleaf)
         regs[2] = SEV_GUESTS;
         regs[3] = 1;
     }
+}
+
+static void cpuid(uint32_t regs[4], uint32_t leaf, uint32_t subleaf)
+{
+    __cpuid_count(leaf, subleaf, regs[0], regs[1], regs[2], regs[3]);
+    if (adds_sev)
+        add_sev(regs, leaf);
+    if (adds_virtualization)
+        add_virtualization(regs, leaf);
 }
 
 static void on_sigill(int signo, siginfo_t *info, void *opaque)
@@ -102,7 +131,7 @@ static int on_object(struct dl_phdr_info *object, size_t size, void *opaque)
     return 1;
 }
 
-static bool says_so_itself(void)
+static bool says_sev_itself(void)
 {
     uint32_t regs[4];
 
@@ -113,12 +142,22 @@ static bool says_so_itself(void)
     return regs[0] & SEV_CPUID_EAX && (regs[1] & 0x3f) == SEV_C_BIT;
 }
 
-void machine_cpuid_set(void)
+static bool says_virtualization_itself(void)
+{
+    uint32_t regs[4];
+
+    __cpuid(is_amd() ? LEAF_AMD_FEATURES : LEAF_FEATURES, regs[0], regs[1], regs[2], regs[3]);
+    return regs[2] & (is_amd() ? ECX_SVM : ECX_VMX);
+}
+
+void machine_cpuid_set(bool sev, bool virtualization)
 {
     const struct sigaction action = {
         .sa_sigaction = on_sigill, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER,
     };
 
-    if (!says_so_itself() && !sigaction(SIGILL, &action, NULL))
+    adds_sev = sev && !says_sev_itself();
+    adds_virtualization = virtualization && !says_virtualization_itself();
+    if ((adds_sev || adds_virtualization) && !sigaction(SIGILL, &action, NULL))
         dl_iterate_phdr(on_object, NULL);
 }

@@ -48,7 +48,7 @@ static inline long libc_result(long ret)
 
 /* What the launcher passes in the environment (launcher_options.h). */
 struct preload_options {
-    bool in_place, vm2, no_gmem_flags, sev, trace, stats;
+    bool in_place, vm2, no_gmem_flags, sev, cpuid_virtualization, trace, stats;
     char cpu[LAUNCHER_CPU_SIZE];
     char trace_file[4096];      /* "": standard error */
 };

@@ -39,12 +39,13 @@ static void __attribute__((constructor)) read_options(void)
     given.vm2 = strstr(words, LAUNCHER_VM2);
     given.no_gmem_flags = strstr(words, LAUNCHER_NO_FLAGS);
     given.sev = strstr(words, LAUNCHER_SEV);
+    given.cpuid_virtualization = strstr(words, LAUNCHER_VIRTUALIZATION);
     given.trace = strstr(words, LAUNCHER_TRACE);
     given.stats = strstr(words, LAUNCHER_STATS);
     if (file && strlen(file) < sizeof(given.trace_file))
         strcpy(given.trace_file, file);
-    if (given.sev)
-        machine_cpuid_set();
+    if (given.sev || given.cpuid_virtualization)
+        machine_cpuid_set(given.sev, given.cpuid_virtualization);
 }
 
 const struct preload_options *preload_options(void)

@@ -33,6 +33,8 @@ static const char usage[] =
     "               the processor that programs find: max (all there is), amd (the same by\n"
     "               AMD's name), x86-64-v2, x86-64\n"
     "  --sev        AMD's SEV, by a firmware in software: VMs of type 2, and /dev/sev\n"
+    "  --cpuid-virtualization\n"
+    "               the program's own CPUID instructions find VMX or SVM, as where there is KVM\n"
     "  --fail=WHAT:FIRST[-[LAST]][:ERRNO]\n"
     "               let calls fail, counted from 1: WHAT is an ioctl's name, or attributes,\n"
     "               page, slot, mapping; ENOMEM if no other error is named\n"
@@ -59,7 +61,7 @@ static void __attribute__((noreturn, format(printf, 2, 3))) fail(int status, con
 }
 
 struct settings {
-    bool in_place, vm2, no_gmem_flags, sev, trace, stats;
+    bool in_place, vm2, no_gmem_flags, sev, cpuid_virtualization, trace, stats;
     const char *cpu;
     char hooks[4096];           /* LAUNCHER_HOOKS */
     char trace_file[PATH_MAX];  /* "": standard error */
@@ -126,8 +128,8 @@ static void set_trace(struct settings *settings, const char *path)
 static struct settings parse_options(int argc, char **argv)
 {
     enum {
-        IN_PLACE = 1, GMEM_IN_PLACE, ATTRIBUTES, NO_GMEM_FLAGS, CPU, SEV, FAIL, PIN, TRACE, STATS,
-        HELP, VERSION,
+        IN_PLACE = 1, GMEM_IN_PLACE, ATTRIBUTES, NO_GMEM_FLAGS, CPU, SEV, VIRTUALIZATION, FAIL, PIN,
+        TRACE, STATS, HELP, VERSION,
     };
     static const struct option options[] = {
         { "in-place", no_argument, NULL, IN_PLACE },
@@ -137,6 +139,7 @@ static struct settings parse_options(int argc, char **argv)
         { "no-gmem-flags", no_argument, NULL, NO_GMEM_FLAGS },
         { "cpu", required_argument, NULL, CPU },
         { "sev", no_argument, NULL, SEV },
+        { "cpuid-virtualization", no_argument, NULL, VIRTUALIZATION },
         { "fail", required_argument, NULL, FAIL },
         { "pin", required_argument, NULL, PIN },
         { "trace", optional_argument, NULL, TRACE },
@@ -156,6 +159,7 @@ static struct settings parse_options(int argc, char **argv)
         case NO_GMEM_FLAGS: settings.no_gmem_flags = true; break;
         case CPU: set_cpu(&settings, optarg); break;
         case SEV: settings.sev = true; break;
+        case VIRTUALIZATION: settings.cpuid_virtualization = true; break;
         case FAIL: add_hook(&settings, "fail", optarg, softkvm_fail); break;
         case PIN: add_hook(&settings, "pin", optarg, softkvm_pin_new); break;
         case TRACE: set_trace(&settings, optarg); break;
@@ -205,7 +209,7 @@ static void find_preload(char *ret, size_t size)
 static void set_environment(const struct settings *settings, const char *preload)
 {
     const char *before = getenv("LD_PRELOAD");
-    char list[2 * PATH_MAX], words[80];
+    char list[2 * PATH_MAX], words[160];
 
     /* ld.so(8) knows no way to quote them. */
     if (strpbrk(preload, ": \t"))
@@ -213,10 +217,11 @@ static void set_environment(const struct settings *settings, const char *preload
     if ((size_t)snprintf(list, sizeof(list), "%s%s%s", preload, before && *before ? ":" : "",
                          before ? before : "") >= sizeof(list))
         fail(EXIT_OURS, "LD_PRELOAD is too long");
-    snprintf(words, sizeof(words), "%s %s %s %s %s %s",
+    snprintf(words, sizeof(words), "%s %s %s %s %s %s %s",
              settings->in_place ? LAUNCHER_IN_PLACE : "", settings->vm2 ? LAUNCHER_VM2 : "",
              settings->no_gmem_flags ? LAUNCHER_NO_FLAGS : "",
              settings->sev ? LAUNCHER_SEV : "",
+             settings->cpuid_virtualization ? LAUNCHER_VIRTUALIZATION : "",
              settings->trace ? LAUNCHER_TRACE : "", settings->stats ? LAUNCHER_STATS : "");
     if (setenv("LD_PRELOAD", list, 1) || setenv(LAUNCHER_ENVIRONMENT, words, 1) ||
         setenv(LAUNCHER_HOOKS, settings->hooks, 1) ||

@@ -528,7 +528,7 @@ static void cpuid(void)
 }
 
 /*
- * What the machine's own instruction says of SEV.  Then an invalid one, which nobody
+ * What the machine's own instruction says of SEV, and of VMX or SVM.  Then an invalid one, which nobody
  * catches: the program ends as without softkvm.
  */
 static void machine_cpuid(void)
@@ -538,7 +538,15 @@ static void machine_cpuid(void)
     __cpuid(0x80000000, eax, ebx, ecx, edx);
     printf("%x", eax >= 0x8000001f);
     __cpuid_count(0x8000001f, 0, eax, ebx, ecx, edx);
-    printf(" %x %x %x\n", eax & 2, ebx & 0x3f, ecx);
+    printf(" %x %x %x", eax & 2, ebx & 0x3f, ecx);
+    __cpuid(0, eax, ebx, ecx, edx);
+    if (ebx == 0x68747541) {                            /* "Auth" */
+        __cpuid(0x80000001, eax, ebx, ecx, edx);
+        printf(" %x\n", ecx >> 2 & 1);
+    } else {
+        __cpuid(1, eax, ebx, ecx, edx);
+        printf(" %x\n", ecx >> 5 & 1);
+    }
     fflush(stdout);
     __builtin_trap();
 }
