@@ -86,8 +86,8 @@ static int cmd_guest_status(struct sev_call *call)
     return sev_firmware(call, SEV_RET_SUCCESS);
 }
 
-/* There is no state to measure without SEV-ES. */
-static int cmd_launch_update_vmsa(struct sev_call *call)
+/* What a KVM says that has no SEV-ES. */
+static int cmd_of_es(struct sev_call *call)
 {
     return -ENOTTY;
 }
@@ -100,11 +100,12 @@ static const struct command {
     int (*fn)(struct sev_call *call);
 } commands[] = {
     { KVM_SEV_INIT, 0, true, false, cmd_init },
+    { KVM_SEV_ES_INIT, 0, true, false, cmd_of_es },
     { KVM_SEV_INIT2, sizeof(struct kvm_sev_init), true, false, cmd_init2 },
     { KVM_SEV_LAUNCH_START, sizeof(struct kvm_sev_launch_start), false, false, sev_launch_start },
     { KVM_SEV_LAUNCH_UPDATE_DATA, sizeof(struct kvm_sev_launch_update_data), false, true,
       sev_launch_update_data },
-    { KVM_SEV_LAUNCH_UPDATE_VMSA, 0, false, false, cmd_launch_update_vmsa },
+    { KVM_SEV_LAUNCH_UPDATE_VMSA, 0, false, false, cmd_of_es },
     { KVM_SEV_LAUNCH_MEASURE, sizeof(struct kvm_sev_launch_measure), false, true,
       sev_launch_measure },
     { KVM_SEV_LAUNCH_SECRET, sizeof(struct kvm_sev_launch_secret), false, true,

@@ -130,6 +130,8 @@ static void init_rules(void)
     CHECK_EQ(IOCTL(vcpu, KVM_RUN, 0), -EINVAL);
     vm = create_vm(KVM_X86_DEFAULT_VM);
     CHECK_EQ(sev_command(vm, KVM_SEV_INIT2, &init, NULL), -EINVAL);
+    if (test_is_softkvm())
+        CHECK_EQ(sev_command(vm, KVM_SEV_ES_INIT, NULL, NULL), -ENOTTY);
     CHECK_EQ(sev_command(vm, KVM_SEV_INIT, NULL, NULL), 0);
 }
 
