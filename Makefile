@@ -51,6 +51,7 @@ selftests: all ## the kernel's own KVM tests (source package linux-source-6.12) 
 vmms: all guest-files ## QEMU's -accel kvm on softkvm: machines, processors, firmware; and beside its TCG
 	@tools/deps.sh vmms
 	@python3 tests/launcher/qemu.py --build $(BUILD) --files $(BUILD)/guest --compare
+	@python3 tests/launcher/qemu_owner.py --build $(BUILD) --files $(BUILD)/guest
 
 nested: all guest-files ## softkvm held against a real KVM with private memory, emulated by QEMU
 	@tests/nested/host.sh deps

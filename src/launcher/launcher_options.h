@@ -16,6 +16,9 @@
 /* struct softkvm_options.cpu. */
 #define LAUNCHER_CPU "SOFTKVM_CPU"
 enum { LAUNCHER_CPU_SIZE = 512 };
+/* Of its own too: the file of --sev-platform, "" for none. */
+#define LAUNCHER_SEV_PLATFORM "SOFTKVM_SEV_PLATFORM"
+enum { SEV_PLATFORM_MIN = 32, SEV_PLATFORM_MAX = 64 << 10 };
 /* Of its own: a file for --trace and --stats, by its absolute path. */
 #define LAUNCHER_TRACE_FILE "SOFTKVM_TRACE"
 #define LAUNCHER_PRELOAD "libsoftkvm-preload.so"

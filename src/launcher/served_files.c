@@ -104,6 +104,38 @@ enum served served_path(const char *path)
     return module_parameter(path) ? SERVED_PARAMETER : SERVED_MISSING;
 }
 
+static bool sev_platform_set;
+
+/* The same keys each time, out of a file: once, before any is used. */
+static void set_sev_platform(void)
+{
+    const char *path = getenv(LAUNCHER_SEV_PLATFORM);
+    static uint8_t secret[SEV_PLATFORM_MAX];
+    ssize_t size;
+    int fd;
+
+    if (path && *path) {
+        fd = NEXT(open)(path, O_RDONLY | O_CLOEXEC);
+        size = fd < 0 ? -1 : pread(fd, secret, sizeof(secret), 0);
+        if (fd >= 0)
+            close(fd);
+        if (size < 0 || softkvm_sev_platform(secret, size))
+            return;
+        explicit_bzero(secret, sizeof(secret));
+    }
+    sev_platform_set = true;
+}
+
+/* The file may be gone since the launcher looked: other keys than asked for would be worse. */
+static int check_sev_platform(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    if (preload_options()->sev)
+        pthread_once(&once, set_sev_platform);
+    return preload_options()->sev && !sev_platform_set ? -EIO : 0;
+}
+
 /* Once, before the program can have called anything. */
 static void set_hooks(void)
 {
@@ -134,8 +166,12 @@ static int check_flags(int flags)
 
 static int open_sev(int flags)
 {
-    int ret = check_flags(flags), fd = ret ? ret : softkvm_open_sev();
+    int fd = check_flags(flags);
 
+    if (!fd)
+        fd = check_sev_platform();
+    if (!fd)
+        fd = softkvm_open_sev();
     if (fd >= 0 && !(flags & O_CLOEXEC))
         fcntl(fd, F_SETFD, 0);
     return fd;
@@ -153,6 +189,8 @@ static int open_device(int flags)
     };
     int fd = check_flags(flags);
 
+    if (!fd)
+        fd = check_sev_platform();
     if (fd)
         return fd;
     pthread_once(&once, set_hooks);

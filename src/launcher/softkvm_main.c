@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* As of a shell: not started by us, not runnable, not found. */
@@ -33,6 +34,9 @@ static const char usage[] =
     "               the processor that programs find: max (all there is), amd (the same by\n"
     "               AMD's name), x86-64-v2, x86-64\n"
     "  --sev        AMD's SEV, by a firmware in software: VMs of type 2, and /dev/sev\n"
+    "  --sev-platform=FILE\n"
+    "               the same with keys derived from FILE, 32 bytes or more that nobody else\n"
+    "               has, so that they stay the same\n"
     "  --cpuid-virtualization\n"
     "               the program's own CPUID instructions find VMX or SVM, as where there is KVM\n"
     "  --fail=WHAT:FIRST[-[LAST]][:ERRNO]\n"
@@ -65,6 +69,7 @@ struct settings {
     const char *cpu;
     char hooks[4096];           /* LAUNCHER_HOOKS */
     char trace_file[PATH_MAX];  /* "": standard error */
+    char sev_platform[PATH_MAX]; /* "": made anew */
 };
 
 static bool parse_bool(const char *text)
@@ -108,6 +113,18 @@ static void set_cpu(struct settings *settings, const char *text)
     settings->cpu = text;
 }
 
+static void set_sev_platform(struct settings *settings, const char *path)
+{
+    struct stat st;
+
+    if (!realpath(path, settings->sev_platform) || stat(path, &st) || access(path, R_OK))
+        fail(EXIT_OURS, "--sev-platform=%s: %s", path, strerror(errno));
+    if (!S_ISREG(st.st_mode) || st.st_size < SEV_PLATFORM_MIN || st.st_size > SEV_PLATFORM_MAX)
+        fail(EXIT_OURS, "--sev-platform=%s: it must be a file of %d to %d bytes", path,
+             SEV_PLATFORM_MIN, SEV_PLATFORM_MAX);
+    settings->sev = true;
+}
+
 /* Emptied here, then only appended to: by this program and those that it starts. */
 static void set_trace(struct settings *settings, const char *path)
 {
@@ -128,8 +145,8 @@ static void set_trace(struct settings *settings, const char *path)
 static struct settings parse_options(int argc, char **argv)
 {
     enum {
-        IN_PLACE = 1, GMEM_IN_PLACE, ATTRIBUTES, NO_GMEM_FLAGS, CPU, SEV, VIRTUALIZATION, FAIL, PIN,
-        TRACE, STATS, HELP, VERSION,
+        IN_PLACE = 1, GMEM_IN_PLACE, ATTRIBUTES, NO_GMEM_FLAGS, CPU, SEV, SEV_PLATFORM,
+        VIRTUALIZATION, FAIL, PIN, TRACE, STATS, HELP, VERSION,
     };
     static const struct option options[] = {
         { "in-place", no_argument, NULL, IN_PLACE },
@@ -139,6 +156,7 @@ static struct settings parse_options(int argc, char **argv)
         { "no-gmem-flags", no_argument, NULL, NO_GMEM_FLAGS },
         { "cpu", required_argument, NULL, CPU },
         { "sev", no_argument, NULL, SEV },
+        { "sev-platform", required_argument, NULL, SEV_PLATFORM },
         { "cpuid-virtualization", no_argument, NULL, VIRTUALIZATION },
         { "fail", required_argument, NULL, FAIL },
         { "pin", required_argument, NULL, PIN },
@@ -159,6 +177,7 @@ static struct settings parse_options(int argc, char **argv)
         case NO_GMEM_FLAGS: settings.no_gmem_flags = true; break;
         case CPU: set_cpu(&settings, optarg); break;
         case SEV: settings.sev = true; break;
+        case SEV_PLATFORM: set_sev_platform(&settings, optarg); break;
         case VIRTUALIZATION: settings.cpuid_virtualization = true; break;
         case FAIL: add_hook(&settings, "fail", optarg, softkvm_fail); break;
         case PIN: add_hook(&settings, "pin", optarg, softkvm_pin_new); break;
@@ -226,6 +245,7 @@ static void set_environment(const struct settings *settings, const char *preload
     if (setenv("LD_PRELOAD", list, 1) || setenv(LAUNCHER_ENVIRONMENT, words, 1) ||
         setenv(LAUNCHER_HOOKS, settings->hooks, 1) ||
         setenv(LAUNCHER_TRACE_FILE, settings->trace_file, 1) ||
+        setenv(LAUNCHER_SEV_PLATFORM, settings->sev_platform, 1) ||
         setenv(LAUNCHER_CPU, settings->cpu ? settings->cpu : "max", 1))
         fail(EXIT_OURS, "%s", strerror(errno));
 }

@@ -170,6 +170,13 @@ def sev_if_asked_for():
     assert run('--sev', '/bin/sh', '-c', look)[0] == 'there\nY\n'
     lines = probe('cpuid', '--sev')[0].splitlines()
     assert '8000001f.0: 00000002 00000033 000001fd 00000001' in lines, lines
+    platform = f'--sev-platform={LAUNCHER}'       # too large
+    assert 'must be a file of 32 to' in run(platform, 'true', status=125)[1]
+    assert 'No such file' in run(platform + '-none', 'true', status=125)[1]
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(bytes(32))
+        file.flush()
+        assert run(f'--sev-platform={file.name}', '/bin/sh', '-c', look)[0] == 'there\nY\n'
     killed = -signal.SIGILL
     without = run(PROBE, 'machine-cpuid', status=killed)[0]
     *sev, virtualization = without.split()
