@@ -119,8 +119,10 @@ def private(setting, folder):
                "-device", "virtio-blk-pci,drive=d0,id=b0",
                "-d", "trace:virtio_broken", memory=protected("guest-memfd", "256M")) as vm:
         vm.prompt()
-        vm.run("modules > /dev/null 2>&1 & sleep 2")
-        state = vm.dma("b0")
+        vm.run("modules > /dev/null 2>&1 &")
+        deadline = time.monotonic() + TIMEOUT
+        while not (state := vm.dma("b0"))["needs-reset"] and time.monotonic() < deadline:
+            vm.pump(0.2)
         expect(state["refused-dma"] >= 1 and state["needs-reset"], f"the device: {state}")
         expect(vm.run("echo $((6 * 7))").strip() == "42", "the guest doesn't go on")
         # Its sync would wait for the disk.
