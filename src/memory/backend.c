@@ -28,7 +28,8 @@ static const struct property size_properties[] = {
     { "share", PROP_BOOL, FIELD(share), .help = "map it so that other processes can share it" },
     { "prealloc", PROP_BOOL, FIELD(prealloc), .help = "allocate all of it at once" },
     { "reserve", PROP_BOOL, FIELD(reserve), .help = "reserve swap space for it" },
-    { "merge", PROP_BOOL, FIELD(merge), .help = "let the host merge equal pages (KSM)" },
+    { "merge", PROP_BOOL, FIELD(merge), .given = FIELD(merge_given),
+      .help = "let the host merge equal pages (KSM)" },
     { "dump", PROP_BOOL, FIELD(dump), .help = "include it in core dumps of this program" },
     { "prealloc-threads", PROP_UINT32, FIELD(prealloc_threads),
       .help = "how many threads allocate it with prealloc=on" },
@@ -95,12 +96,10 @@ static void init_shm(struct object *obj)
     of(obj)->share = true;
 }
 
-/* Equal pages of a guest_memfd are never merged: KSM works on private mappings. */
 static void init_guest_memfd(struct object *obj)
 {
     init_ram(obj);
     of(obj)->share = true;
-    of(obj)->merge = false;
     of(obj)->guest_memfd = OOA_ON;
 }
 
@@ -167,7 +166,7 @@ static bool check_combinations(const struct memory_backend *backend, GError **er
         { backend->hugetlbsize && !backend->hugetlb, "'hugetlbsize' needs 'hugetlb=on'" },
         { backend->hugetlbsize & (backend->hugetlbsize - 1),
           "'hugetlbsize' must be a power of two" },
-        { in_place && backend->merge && !is_type(backend, "memfd"),
+        { in_place && backend->merge && backend->merge_given,
           "'merge=on' can't work: pages of a guest_memfd are never merged" },
         { in_place && !backend->seal,
           "'seal=off' can't work: a guest_memfd can't change its size" },
@@ -311,6 +310,8 @@ static bool backend_complete(struct object *obj, GError **error)
     struct memory_backend *backend = of(obj);
 
     backend->kind = settle_kind(backend);
+    if (backend->kind == BACKEND_IN_PLACE && !backend->merge_given)
+        backend->merge = false;         /* KSM works on private mappings */
     return check_size(backend, error) && check_combinations(backend, error) &&
            check_policy(backend, error) && check_file(backend, error) &&
            (backend->kind == BACKEND_IN_PLACE || allocate_host(backend, error));

@@ -43,7 +43,7 @@ void host_memory_advise(void *addr, uint64_t size, bool merge, bool dump);
 struct memory_backend {
     struct object obj;
     uint64_t size;
-    bool share, reserve, prealloc, merge, dump, private_;
+    bool share, reserve, prealloc, merge, merge_given, dump, private_;
     uint32_t prealloc_threads;
     int policy;                         /* enum numa_policy */
     struct node_set host_nodes;

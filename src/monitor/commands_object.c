@@ -206,7 +206,27 @@ static void print_get(const struct monitor_ctx *ctx, struct json_object *ret, GS
     g_string_append_printf(out, "%s\n", json_object_to_json_string_ext(ret, JSON_C_TO_STRING_PLAIN));
 }
 
-/* Of a device that is there; what an object is was settled when it was made. */
+/* What an object is was settled when it was made. */
+static bool refuse_set(const struct monitor_ctx *ctx, const char *path, const char *property,
+                       GError **error)
+{
+    struct json_object *value;
+    struct target target;
+
+    if (!resolve(ctx, path, &target, error))
+        return false;
+    value = target.node ? NULL
+                        : property_tables_get_json(target.properties, target.base, property);
+    if (value)
+        error_set(error, "cannot change property '%s' of %s: object_del and object_add make it anew",
+                  property, target.type);
+    else
+        error_set(error, "Property '%s.%s' not found", target.type, property);
+    json_object_put(value);
+    return false;
+}
+
+/* Of a device that is there. */
 static bool run_set(const struct monitor_ctx *ctx, struct json_object *args,
                     struct json_object **ret, GError **error)
 {
@@ -214,10 +234,8 @@ static bool run_set(const struct monitor_ctx *ctx, struct json_object *args,
     struct device *dev = device_find(ctx->vm->devices, path);
     struct json_object *value;
 
-    if (!dev) {
-        command_error_set(error, COMMAND_ERROR_DEVICE, "Device '%s' not found", path);
-        return false;
-    }
+    if (!dev)
+        return refuse_set(ctx, path, json_text(args, "property"), error);
     json_object_object_get_ex(args, "value", &value);
     return device_set_property(dev, json_text(args, "property"), value, error);
 }

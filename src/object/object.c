@@ -326,6 +326,8 @@ char *object_help(const char *type_name)
         return g_string_free(text, FALSE);
     }
     g_string_append_printf(text, "%s options:\n", type->name);
+    if (type->help)
+        g_string_append_printf(text, "  (%s)\n", type->help);
     for (guint i = 0; type->properties[i]; i++) {
         for (const struct property *prop = type->properties[i]; prop->name; prop++)
             help_property(text, prop);

@@ -41,6 +41,7 @@ struct property {
     const char *help;
     bool required;
     bool readonly;              /* of a device: looked at, never set */
+    size_t given;               /* of a bool that is true once it was set by name; 0: none */
 };
 
 struct object;

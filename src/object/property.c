@@ -311,12 +311,20 @@ const struct property *property_find(const struct property *table, const char *n
     return NULL;
 }
 
+static void note_given(const struct property *prop, void *base)
+{
+    if (prop->given)
+        *(bool *)((char *)base + prop->given) = true;
+}
+
 bool property_set_text(const struct property *table, void *base, const char *name,
                        const char *value, bool *found, GError **error)
 {
     const struct property *prop = property_find(table, name);
 
     *found = prop != NULL;
+    if (prop)
+        note_given(prop, base);
     return prop && kinds[prop->kind].from_text(prop, field_of(prop, base), value, error);
 }
 
@@ -326,6 +334,8 @@ bool property_set_json(const struct property *table, void *base, const char *nam
     const struct property *prop = property_find(table, name);
 
     *found = prop != NULL;
+    if (prop)
+        note_given(prop, base);
     return prop && kinds[prop->kind].from_json(prop, field_of(prop, base), value, error);
 }
 

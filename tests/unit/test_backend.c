@@ -225,6 +225,23 @@ static void test_prealloc_threads(void **state)
     add("memory-backend-memfd,id=b,size=4M,prealloc=on,prealloc-threads=4000000000");
 }
 
+/* What was asked for by name is refused; what nobody asked for isn't there. */
+static void test_merge_in_place(void **state)
+{
+    g_autoptr(GError) error = NULL;
+    struct json_object *memdev;
+
+    assert_false(object_add_option("memory-backend-memfd,id=a,size=1M,guest-memfd=on,merge=on",
+                                   &error));
+    assert_non_null(strstr(error->message, "'merge=on' can't work"));
+    assert_true(object_add_option("memory-backend-memfd,id=a,size=1M,guest-memfd=on", NULL));
+    memdev = memory_backend_describe(memory_backend_find("a"));
+    assert_non_null(strstr(json_object_to_json_string_ext(memdev, JSON_C_TO_STRING_PLAIN),
+                           "\"merge\":false"));
+    json_object_put(memdev);
+    object_delete_all();
+}
+
 static void test_nodes(void **state)
 {
     g_autoptr(GError) error = NULL;
@@ -266,6 +283,7 @@ int main(void)
         TEST(test_readonly),
         TEST(test_shm),
         TEST(test_prealloc_threads),
+        TEST(test_merge_in_place),
         TEST(test_nodes),
     };
 

@@ -180,6 +180,12 @@ static const struct {
     { "info memory_size_summary", "base memory: 67108864\nplugged memory: 0\n" },
     { "info memory-devices", "" },
     { "qom-set nosuch size 2M", "Error: Device 'nosuch' not found\n" },
+    { "qom-set /objects/nosuch size 2M", "Error: Device '/objects/nosuch' not found\n" },
+    { "object_add memory-backend-ram,id=q0,size=1M", "" },
+    { "qom-set /objects/q0 size 2M", "Error: cannot change property 'size' of memory-backend-ram: "
+                                     "object_del and object_add make it anew\n" },
+    { "object_del q0", "" },
+    { "qom-set /objects nosuch 1", "Error: Property 'container.nosuch' not found\n" },
     { "object_add", "object_add: string expected\nTry \"help object_add\" for more information\n" },
     { "object_add nosuch,id=x", "Error: Parameter 'qom-type' does not accept value 'nosuch'\n" },
     { "object_add memory-backend-ram,id=m0,size=1X",

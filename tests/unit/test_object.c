@@ -249,7 +249,7 @@ static void test_object_help(void **state)
     g_autofree char *type = object_help("test-thing");
 
     assert_non_null(strstr(types, "test-thing"));
-    assert_non_null(strstr(type, "test-thing options:\n"));
+    assert_non_null(strstr(type, "test-thing options:\n  (for this test)\n"));
     assert_non_null(strstr(type, "size=<size>"));
     assert_non_null(strstr(type, "colour=<red|green>"));
 }
