@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Backends and what they refuse, blocks, the guest-physical map, access, loading and reset. */
+#include "encrypted.h"
 #include "error.h"
 #include "fake_kvm.h"
 #include "memory_internal.h"
 #include "range.h"
+#include "sev_client.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -343,6 +345,85 @@ static void test_launch_and_reset_in_place(void **state)
     assert_non_null(strstr(error->message, "'m' at 0x100000000"));
 }
 
+/* --- Guests that encrypt their memory --- */
+
+static bool can_read(uint64_t gpa)
+{
+    char byte;
+
+    return memory_read(mem, gpa, &byte, 1, NULL);
+}
+
+static void tell_shared(uint64_t gpa)
+{
+    const struct conversion_origin origin = { .cause = CONVERSION_HYPERCALL };
+
+    assert_int_equal(memory_convert_for(mem, &origin, gpa, PAGE, false, NULL), 0);
+}
+
+static void test_encrypted_launch(void **state)
+{
+    struct kvm_sev sev = { .device = -1 };
+    struct memory_backend *backend, *two;
+    char page[GUEST_PAGE_SIZE];
+    struct ram_block *ram;
+    unsigned since;
+
+    make_vm(KVM_ATTRIBUTES_VM);
+    vm->regime = KVM_ATTRIBUTES_ENCRYPTED;
+    vm->sev = &sev;
+    backend = memory_backend_new_internal("pc.ram", 16 * PAGE, BACKEND_PLAIN, NULL);
+    ram = ram_block_new(mem, backend, NULL);
+    assert_non_null(ram);
+    assert_int_equal(fake_count(KVM_MEMORY_ENCRYPT_REG_REGION, 0), 1);
+    assert_true(memory_map(mem, ram, 0, 0, 16 * PAGE, NULL));
+    memset(page, 'x', sizeof(page));
+    assert_true(memory_write(mem, 2 * PAGE + 100, page, sizeof(page), NULL));
+    assert_true(memory_write(mem, 5 * PAGE, "loaded", 6, NULL));
+    assert_true(memory_write(mem, 7 * PAGE, "first", 5, NULL));
+    since = fake.nr_calls;
+    assert_true(memory_encrypt(mem, 7 * PAGE, 32, NULL));
+    assert_false(memory_encrypt(mem, 15 * PAGE, 2 * PAGE, NULL));
+    assert_int_equal(fake_count(KVM_MEMORY_ENCRYPT_OP, since), 1);
+    /* Pages 2 and 3, and page 5; KVM isn't asked about attributes. */
+    assert_true(memory_launch(mem, NULL, NULL));
+    assert_int_equal(fake_count(KVM_MEMORY_ENCRYPT_OP, since), 3);
+    assert_int_equal(fake_count(KVM_SET_MEMORY_ATTRIBUTES, 0), 0);
+    two = memory_backend_new_internal("two", PAGE, BACKEND_TWO_BACKINGS, NULL);
+    assert_null(ram_block_new(mem, two, NULL));
+    vm->sev = NULL;
+}
+
+/* Devices see all of it as it is, until the guest says what it shares; a reset begins anew. */
+static void test_encrypted_access(void **state)
+{
+    struct kvm_sev sev = { .device = -1 };
+    struct memory_backend *backend;
+    struct ram_block *ram;
+
+    make_vm(KVM_ATTRIBUTES_VM);
+    vm->regime = KVM_ATTRIBUTES_ENCRYPTED;
+    vm->sev = &sev;
+    backend = memory_backend_new_internal("pc.ram", 16 * PAGE, BACKEND_PLAIN, NULL);
+    ram = ram_block_new(mem, backend, NULL);
+    assert_true(ram && memory_map(mem, ram, 0, 0, 8 * PAGE, NULL));
+    assert_true(memory_launch(mem, NULL, NULL));
+    assert_true(can_read(0) && can_read(4 * PAGE));
+    tell_shared(4 * PAGE);
+    assert_false(can_read(0));
+    assert_true(can_read(4 * PAGE));
+    assert_int_equal(memory_get_counters(mem).refused_accesses, 1);
+    /* What comes into view later is private, too. */
+    assert_true(memory_map(mem, ram, 8 * PAGE, 8 * PAGE, 8 * PAGE, NULL));
+    assert_false(can_read(8 * PAGE));
+    assert_true(memory_relaunch(mem, NULL));
+    assert_true(can_read(0));
+    tell_shared(0);
+    assert_true(can_read(0));
+    assert_false(can_read(4 * PAGE));
+    vm->sev = NULL;
+}
+
 #define TEST(name) cmocka_unit_test_teardown(name, tear_down)
 
 int main(void)
@@ -350,6 +431,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_backends_refuse),
         cmocka_unit_test(test_backends_describe),
+        TEST(test_encrypted_launch), TEST(test_encrypted_access),
         cmocka_unit_test(test_blocks_refuse),
         TEST(test_overcommit),
         TEST(test_busy_backend),
