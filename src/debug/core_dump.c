@@ -2,6 +2,7 @@
 /* What all formats of a dump have in common: what is in it, and its steps. */
 #include "core_dump_internal.h"
 
+#include "debug_memory.h"
 #include "error.h"
 #include "fd_write.h"
 #include "range.h"
@@ -134,9 +135,20 @@ bool core_dump_write(struct core_dump *dump, const void *data, uint64_t size, GE
     return ret == 0;
 }
 
+/*
+ * How much at a time.  Of private memory much, as each access to it has to be prepared; of
+ * shared memory what stays in a processor's cache until it is written: twice as fast.
+ */
+static uint64_t step_size(const struct core_dump *dump, uint64_t gpa, uint64_t size)
+{
+    struct memory_piece piece = memory_look(debug_machine(dump->dbg)->memory, gpa, size);
+
+    return MIN(size, piece.state == MEMORY_PRIVATE ? CORE_DUMP_STEP : CORE_DUMP_STEP / 8);
+}
+
 static bool write_memory(struct core_dump *dump, const struct dump_run *run, GError **error)
 {
-    uint64_t n = MIN(run->size - dump->at, CORE_DUMP_STEP), gpa = run->gpa + dump->at;
+    uint64_t gpa = run->gpa + dump->at, n = step_size(dump, gpa, run->size - dump->at);
 
     if (debug_read(dump->dbg, NULL, gpa, dump->buf, n, error) < n) {
         g_prefix_error(error, "memory that could be read before can't be now: ");

@@ -12,6 +12,7 @@
 #include "fd.h"
 #include "fd_write.h"
 #include "page_walk.h"
+#include "range.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -104,6 +105,19 @@ static bool run_print(const struct monitor_ctx *ctx, struct json_object *args,
 
 /* --- Into a file --- */
 
+/* Whole pages: what a guest copies into without a detour (debug_memory.h). */
+static uint8_t *chunk_new(void)
+{
+    return g_aligned_alloc0(1, CHUNK, GUEST_PAGE_SIZE);
+}
+
+static void chunk_clear(uint8_t **buf)
+{
+    g_aligned_free(*buf);
+}
+
+#define AUTO_CHUNK __attribute__((cleanup(chunk_clear))) uint8_t *
+
 static const struct schema_type args_memsave = SCHEMA_OBJECT_OF(
     { "val", &schema_uint }, { "size", &schema_uint }, { "filename", &schema_str },
     { "cpu-index", &schema_int, true, .program = true });
@@ -113,7 +127,7 @@ static const struct schema_type args_pmemsave = SCHEMA_OBJECT_OF(
 static bool copy_to_fd(struct debug *dbg, struct page_walk *walk, uint64_t addr, uint64_t size,
                        int fd, const char *file, GError **error)
 {
-    g_autofree char *buf = g_malloc(CHUNK);
+    AUTO_CHUNK buf = chunk_new();
 
     while (size) {
         uint64_t n = MIN(size, CHUNK);
@@ -217,7 +231,7 @@ static bool walk_arg(const struct monitor_ctx *ctx, struct json_object *args,
 static bool read_to_fd(const struct monitor_ctx *ctx, struct page_walk *walk, int fd, uint64_t addr,
                        uint64_t size, struct json_object **ret, GError **error)
 {
-    g_autofree uint8_t *buf = g_malloc(CHUNK);
+    AUTO_CHUNK buf = chunk_new();
     g_autoptr(GError) reason = NULL;
     uint64_t done = 0;
 

@@ -111,32 +111,49 @@ void examine_value(const struct examine_format *fmt, uint64_t value, bool pad, G
 
 /* --- Lines --- */
 
-void examine_memory(const struct monitor_ctx *ctx, struct page_walk *walk, uint64_t addr,
-                    const struct examine_format *fmt, GString *out)
+/* A whole number of lines; each access to private memory costs more than what it brings. */
+enum { READ_AT_ONCE = 4096 };
+
+/* size bytes at addr, of which there are so many as have; fewer: error says why, and it ends. */
+static bool append_lines(const struct examine_format *fmt, uint64_t addr, const uint8_t *bytes,
+                         unsigned size, unsigned have, const GError *error, GString *out)
 {
     unsigned line = fmt->size == 1 ? 8 : 16;
-    uint64_t left = (uint64_t)fmt->count * fmt->size;
-    uint8_t bytes[16];
 
-    while (left) {
-        g_autoptr(GError) error = NULL;
-        unsigned n = (unsigned)MIN(left, line);
-        unsigned have = (unsigned)debug_read(ctx->vm->debug, walk, addr, bytes, n, &error);
+    for (unsigned at = 0; at < size; at += line) {
+        unsigned end = MIN(size, at + line), i = at;
 
-        g_string_append_printf(out, "%016" PRIx64 ":", addr);
-        for (unsigned i = 0; i + fmt->size <= have; i += fmt->size) {
+        g_string_append_printf(out, "%016" PRIx64 ":", addr + at);
+        for (; i + fmt->size <= MIN(have, end); i += fmt->size) {
             uint64_t value = 0;
 
             memcpy(&value, bytes + i, fmt->size);
             g_string_append_c(out, ' ');
             examine_value(fmt, value, true, out);
         }
-        if (have < n) {
-            g_string_append_printf(out, "%s Cannot access memory\n%s\n",
-                                   have >= fmt->size ? " :" : "", error->message);
-            return;
+        if (have < end) {
+            g_string_append_printf(out, "%s Cannot access memory\n%s\n", i > at ? " :" : "",
+                                   error->message);
+            return false;
         }
         g_string_append_c(out, '\n');
+    }
+    return true;
+}
+
+void examine_memory(const struct monitor_ctx *ctx, struct page_walk *walk, uint64_t addr,
+                    const struct examine_format *fmt, GString *out)
+{
+    uint64_t left = (uint64_t)fmt->count * fmt->size;
+    uint8_t bytes[READ_AT_ONCE];
+    bool ok = true;
+
+    while (left && ok) {
+        g_autoptr(GError) error = NULL;
+        unsigned n = (unsigned)MIN(left, sizeof(bytes));
+        unsigned have = (unsigned)debug_read(ctx->vm->debug, walk, addr, bytes, n, &error);
+
+        ok = append_lines(fmt, addr, bytes, n, have, error, out);
         addr += n;
         left -= n;
     }
