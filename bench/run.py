@@ -18,7 +18,8 @@ def main():
                     [os.path.join(build, "bench", "attributes")],
                     [os.path.join(build, "bench", "sev")],
                     [sys.executable, os.path.join(HERE, "sev_boot.py"), "--build", build],
-                    [sys.executable, os.path.join(HERE, "boot.py"), "--build", build]):
+                    [sys.executable, os.path.join(HERE, "boot.py"), "--build", build],
+                    [sys.executable, os.path.join(HERE, "debug.py"), "--build", build]):
         print("$ " + " ".join(command), flush=True)
         subprocess.run(command, check=True)
 
