@@ -21,8 +21,11 @@ static mode_t optional_mode(int flags, va_list *args)
     return flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE ? va_arg(*args, mode_t) : 0;
 }
 
-#define OPEN(name_)                                                                      \
-    INTERPOSED int name_(const char *path, int flags, ...)                               \
+#define UNWRAP(...) __VA_ARGS__
+
+/* declared_, given_: the parameters before the mode, and what is handed on, each in parentheses. */
+#define OPENING(name_, declared_, given_)                                                \
+    INTERPOSED int name_(UNWRAP declared_, ...)                                          \
     {                                                                                    \
         va_list args;                                                                    \
         mode_t mode;                                                                     \
@@ -32,54 +35,28 @@ static mode_t optional_mode(int flags, va_list *args)
         va_end(args);                                                                    \
         if (served_path(path) != SERVED_NOT)                                             \
             return libc_result(served_open(path, flags));                                \
-        return NEXT(name_)(path, flags, mode);                                           \
+        return NEXT(name_)(UNWRAP given_, mode);                                         \
     }
 
-#define OPENAT(name_)                                                                    \
-    INTERPOSED int name_(int dir, const char *path, int flags, ...)                      \
-    {                                                                                    \
-        va_list args;                                                                    \
-        mode_t mode;                                                                     \
-                                                                                         \
-        va_start(args, flags);                                                           \
-        mode = optional_mode(flags, &args);                                              \
-        va_end(args);                                                                    \
-        if (served_path(path) != SERVED_NOT)                                             \
-            return libc_result(served_open(path, flags));                                \
-        return NEXT(name_)(dir, path, flags, mode);                                      \
-    }
+OPENING(open, (const char *path, int flags), (path, flags))
+OPENING(open64, (const char *path, int flags), (path, flags))
+OPENING(openat, (int dir, const char *path, int flags), (dir, path, flags))
+OPENING(openat64, (int dir, const char *path, int flags), (dir, path, flags))
 
-OPEN(open)
-OPEN(open64)
-OPENAT(openat)
-OPENAT(openat64)
-
-/* What _FORTIFY_SOURCE makes of the same. */
-int __open_2(const char *path, int flags);
-int __open64_2(const char *path, int flags);
-int __openat_2(int dir, const char *path, int flags);
-int __openat64_2(int dir, const char *path, int flags);
-
-#define OPEN_2(name_)                                                                    \
-    INTERPOSED int name_(const char *path, int flags)                                    \
+/* What _FORTIFY_SOURCE makes of the same: without a mode. */
+#define OPENING_2(name_, declared_, given_)                                              \
+    int name_ declared_;                                                                 \
+    INTERPOSED int name_ declared_                                                       \
     {                                                                                    \
         if (served_path(path) != SERVED_NOT)                                             \
             return libc_result(served_open(path, flags));                                \
-        return NEXT(name_)(path, flags);                                                 \
+        return NEXT(name_) given_;                                                       \
     }
 
-#define OPENAT_2(name_)                                                                  \
-    INTERPOSED int name_(int dir, const char *path, int flags)                           \
-    {                                                                                    \
-        if (served_path(path) != SERVED_NOT)                                             \
-            return libc_result(served_open(path, flags));                                \
-        return NEXT(name_)(dir, path, flags);                                            \
-    }
-
-OPEN_2(__open_2)
-OPEN_2(__open64_2)
-OPENAT_2(__openat_2)
-OPENAT_2(__openat64_2)
+OPENING_2(__open_2, (const char *path, int flags), (path, flags))
+OPENING_2(__open64_2, (const char *path, int flags), (path, flags))
+OPENING_2(__openat_2, (int dir, const char *path, int flags), (dir, path, flags))
+OPENING_2(__openat64_2, (int dir, const char *path, int flags), (dir, path, flags))
 
 static FILE *served_fopen(const char *path, const char *mode)
 {
