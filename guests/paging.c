@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A guest that runs for a while in each paging mode, on tables with all sizes of
+ * A guest that runs for a while in each paging mode that its processor has, on tables with all sizes of
  * pages and all rights, and prints what these tables say: by its own reading, level by
  * level, so that a debugger's page walk can be held against it.
  *
@@ -18,14 +18,14 @@
 enum {
     PRESENT = 1, WRITABLE = 2, USER = 4, WRITE_THROUGH = 8, NO_CACHE = 0x10, DIRTY = 0x40,
     LARGE = 0x80, GLOBAL = 0x100,
-    CR4_PSE = 0x10, CR4_PAE = 0x20, CR4_PGE = 0x80,
+    CR4_PSE = 0x10, CR4_PAE = 0x20, CR4_PGE = 0x80, CR4_LA57 = 0x1000,
     EFER_LME = 0x100, EFER_NXE = 0x800,
 };
 
 typedef uint64_t wide_table[512];
 typedef uint32_t narrow_table[1024];
 
-static wide_table pml4, upper_pdpt, pdpt, directory, other_directory, table, other_table
+static wide_table pml5, pml4, other_pml4, upper_pdpt, pdpt, directory, other_directory, table, other_table
     __attribute__((aligned(4096)));
 static narrow_table narrow_directory, narrow, other_narrow __attribute__((aligned(4096)));
 
@@ -178,7 +178,7 @@ static void visit_pae(void)
     walk_pdpt(pdpt, 4, 0, WRITABLE | USER);
 }
 
-static void visit_4level(void)
+static void make_pml4(void)
 {
     make_directories();
     pdpt[0] = at(directory) | PRESENT | WRITABLE | USER;
@@ -191,12 +191,50 @@ static void visit_4level(void)
     pml4[0] = at(pdpt) | PRESENT | WRITABLE | USER;
     pml4[256] = at(pdpt) | PRESENT | USER | NO_EXECUTE;
     pml4[511] = at(upper_pdpt) | PRESENT | WRITABLE | USER;
-    visit_and_say("4-level", pml4, CR4_PAE | CR4_PGE, EFER_LME | EFER_NXE);
-    for (uint64_t n = 0; n < 512; n++) {
-        uint64_t gva = n << 39 | (n & 256 ? 0xffff000000000000 : 0);
+}
 
-        if (pml4[n] & PRESENT)
-            walk_pdpt((const uint64_t *)(pml4[n] & ADDRESS), 512, gva, pml4[n]);
+/* upper: what is added to the addresses of the upper half. */
+static void walk_pml4(const wide_table entries, uint64_t gva, uint64_t upper, uint64_t rights)
+{
+    for (uint64_t n = 0; n < 512; n++) {
+        if (entries[n] & PRESENT)
+            walk_pdpt((const uint64_t *)(entries[n] & ADDRESS), 512,
+                      gva + (n << 39) + (n & 256 ? upper : 0), rights & entries[n]);
+    }
+}
+
+static void visit_4level(void)
+{
+    make_pml4();
+    visit_and_say("4-level", pml4, CR4_PAE | CR4_PGE, EFER_LME | EFER_NXE);
+    walk_pml4(pml4, 0, 0xffff000000000000, WRITABLE | USER);
+}
+
+static bool has_5level(void)
+{
+    uint32_t leaf = 7, subleaf = 0, ebx, edx;
+
+    __asm__ volatile("cpuid" : "+a"(leaf), "=b"(ebx), "+c"(subleaf), "=d"(edx));
+    return subleaf >> 16 & 1;
+}
+
+static void visit_5level(void)
+{
+    make_pml4();
+    memset(other_pml4, 0, sizeof(other_pml4));
+    other_pml4[3] = at(pdpt) | PRESENT | WRITABLE | USER;
+    other_pml4[300] = at(upper_pdpt) | PRESENT | USER;
+    memset(pml5, 0, sizeof(pml5));
+    pml5[0] = at(pml4) | PRESENT | WRITABLE | USER;
+    pml5[1] = at(other_pml4) | PRESENT | WRITABLE | USER;
+    pml5[256] = at(other_pml4) | PRESENT | USER | NO_EXECUTE;
+    pml5[511] = at(other_pml4) | PRESENT | WRITABLE;
+    visit_and_say("5-level", pml5, CR4_PAE | CR4_PGE | CR4_LA57, EFER_LME | EFER_NXE);
+    for (uint64_t n = 0; n < 512; n++) {
+        uint64_t gva = n << 48 | (n & 256 ? 0xfe00000000000000 : 0);
+
+        if (pml5[n] & PRESENT)
+            walk_pml4((const uint64_t *)(pml5[n] & ADDRESS), gva, 0, pml5[n]);
     }
 }
 
@@ -244,5 +282,7 @@ void guest_main(void)
     visit_32bit();
     visit_pae();
     visit_4level();
+    if (has_5level())
+        visit_5level();
     check(true, "all modes");
 }

@@ -25,7 +25,8 @@ static const struct {
     [F_81D] = { 0x80000001, REG_D }, [F_87D] = { 0x80000007, REG_D },
 };
 
-enum { LEVEL_1 = 1, LEVEL_2, LEVEL_MAX };
+/* LEVEL_ASKED: only where it is asked for, as kernels then use what costs them. */
+enum { LEVEL_1 = 1, LEVEL_2, LEVEL_MAX, LEVEL_ASKED };
 
 /* What can be switched, and from which level on it is there. */
 static const struct feature {
@@ -42,7 +43,8 @@ static const struct feature {
     { "fsgsbase", F_7B, 0, LEVEL_MAX }, { "tsc_adjust", F_7B, 1, LEVEL_MAX },
     { "smep", F_7B, 7, LEVEL_MAX },     { "erms", F_7B, 9, LEVEL_MAX },
     { "rdseed", F_7B, 18, LEVEL_MAX },  { "smap", F_7B, 20, LEVEL_MAX },
-    { "umip", F_7C, 2, LEVEL_MAX },     { "rdpid", F_7C, 22, LEVEL_MAX },
+    { "umip", F_7C, 2, LEVEL_MAX },     { "la57", F_7C, 16, LEVEL_ASKED },
+    { "rdpid", F_7C, 22, LEVEL_MAX },
     { "fsrm", F_7D, 4, LEVEL_MAX },     { "lahf_lm", F_81C, 0, LEVEL_2 },
     { "3dnowprefetch", F_81C, 8, LEVEL_MAX }, { "pdpe1gb", F_81D, 26, LEVEL_MAX },
     { "rdtscp", F_81D, 27, LEVEL_MAX }, { "invtsc", F_87D, 8, LEVEL_MAX },
@@ -112,7 +114,7 @@ static const char *set_feature(struct cpu_model *model, const char *text, size_t
     }
     return "no feature of that name can be switched; there are sse3, ssse3, cx16, sse4.1, sse4.2, "
            "x2apic, movbe, popcnt, xsave, rdrand, hypervisor, vme, pse36, fsgsbase, tsc_adjust, "
-           "smep, erms, rdseed, smap, umip, rdpid, fsrm, lahf_lm, 3dnowprefetch, pdpe1gb, rdtscp, "
+           "smep, erms, rdseed, smap, umip, la57, rdpid, fsrm, lahf_lm, 3dnowprefetch, pdpe1gb, rdtscp, "
            "invtsc";
 }
 
@@ -135,7 +137,7 @@ const char *cpu_model_parse(const char *text, struct cpu_model *model)
 
     memset(model, 0, sizeof(*model));
     if (!text)
-        return NULL;
+        text = "max";
     length = strcspn(text, ",");
     wrong = set_model(model, text, length);
     while (!wrong && text[length]) {
@@ -195,6 +197,8 @@ size_t cpu_model_apply(const struct cpu_model *model, struct cpuid_entry *entrie
             if (words[word].leaf == entry.leaf && entry.subleaf == 0)
                 *register_of(&entry, words[word].reg) &= ~model->lacks[word];
         }
+        if (entry.leaf == 0x80000008 && model->lacks[F_7C] & 1u << 16)
+            entry.eax = (entry.eax & ~0xff00u) | 48 << 8;       /* bits of a linear address */
         if (entry.leaf == 0x1)
             leaf_1_edx = entry.edx;
         if (model->amd)

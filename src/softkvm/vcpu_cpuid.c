@@ -20,7 +20,7 @@
 #include <string.h>
 
 enum {
-    LEAF_FEATURES = 0x1, LEAF_XSAVE = 0xd,
+    LEAF_FEATURES = 0x1, LEAF_MORE_FEATURES = 0x7, LEAF_XSAVE = 0xd, ECX_LA57 = 1 << 16,
     LEAF_KVM = 0x40000000, LEAF_KVM_FEATURES = 0x40000001,
     LEAF_EXTENDED = 0x80000000, LEAF_ADDRESS_SIZES = 0x80000008,
     ECX_MONITOR = 1 << 3, ECX_X2APIC = 1 << 21, ECX_XSAVE = 1 << 26, ECX_OSXSAVE = 1 << 27,
@@ -143,10 +143,11 @@ static bool same_table(const struct vcpu *vcpu, const struct kvm_cpuid2 *cpuid)
 
 /*
  * MAXPHYADDR is what user space says, as in KVM: a VMM may hand on the host's
- * own, which is another one than KVM_GET_SUPPORTED_CPUID's.
+ * own, which is another one than KVM_GET_SUPPORTED_CPUID's.  So is 5-level paging.
  */
-static void set_phys_bits(struct vcpu *vcpu)
+static void set_address_sizes(struct vcpu *vcpu)
 {
+    const struct kvm_cpuid_entry2 *more = cpuid_find(vcpu, LEAF_MORE_FEATURES, 0);
     const struct kvm_cpuid_entry2 *last = cpuid_find(vcpu, LEAF_EXTENDED, 0);
     const struct kvm_cpuid_entry2 *entry = cpuid_find(vcpu, LEAF_ADDRESS_SIZES, 0);
     bool known = entry && last && last->eax >= LEAF_ADDRESS_SIZES;
@@ -155,6 +156,7 @@ static void set_phys_bits(struct vcpu *vcpu)
     vcpu->cpu->phys_bits = bits < MIN_PHYS_BITS   ? MIN_PHYS_BITS
                            : bits > MAX_PHYS_BITS ? MAX_PHYS_BITS
                                                   : bits;
+    vcpu->cpu->la57 = more && more->ecx & ECX_LA57;
     cpu_state_replaced(vcpu->cpu);
 }
 
@@ -212,7 +214,7 @@ int cpuid_set(struct vcpu *vcpu, const struct kvm_cpuid2 *cpuid)
     free(vcpu->cpuid);
     vcpu->cpuid = copy;
     vcpu->nr_cpuid = cpuid->nent;
-    set_phys_bits(vcpu);
+    set_address_sizes(vcpu);
     return 0;
 }
 

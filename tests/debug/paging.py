@@ -4,13 +4,14 @@
 The paging guest waits in each mode, and afterwards prints every entry that maps
 something, as it reads them itself.
 """
+import os
 import re
 import sys
 import time
 
-from debug_vm import TIMEOUT, VmError, expect, machine, main
+from debug_vm import TIMEOUT, Vm, VmError, expect, machine, main
 
-MODES = ("32-bit", "PAE", "4-level")
+MODES = ("32-bit", "PAE", "4-level", "5-level")
 LEAF = re.compile(r"^leaf (\w+) (\w+) (\w+) (\w+) ([u-])([w-])$", re.M)
 # Of `info tlb`, from the left, and the bit of the entry; P is for pages larger than 4 KiB.
 FLAGS = (("X", 63), ("G", 8), ("P", None), ("D", 6), ("A", 5), ("C", 4), ("T", 3), ("U", 2),
@@ -84,11 +85,23 @@ def compare(mode, seen, leaves):
         expect(text == f"gpa: {gpas[gva] + 0xabc:#x}\n", f"{mode}: gva2gpa of {gva:#x}: {text}")
 
 
+def machine_with_5level(options, image="paging"):
+    """Whose processor has 5-level paging: as a program of softkvm's."""
+    softkvm = os.path.join(os.path.dirname(options.binary), "softkvm")
+    return Vm(softkvm, ["--cpu=max,+la57", os.path.abspath(options.binary), "-accel", "kvm", "-m", "64M",
+                        "-kernel", os.path.join(options.guests, image + ".elf")])
+
+
 def test_modes(options, regime):
-    private = regime != "default"
-    with machine(options, regime, "read" if private else None, image="paging", append="") as vm:
+    private = regime == "private"
+    if regime == "5-level":
+        vm, modes = machine_with_5level(options), MODES
+    else:
+        vm = machine(options, regime, "read" if private else None, image="paging", append="")
+        modes = MODES[:3]
+    with vm:
         end = 0
-        for mode in MODES:
+        for mode in modes:
             match = vm.wait_for(rf"^mode {mode} cr3 0x(\w+)\n", TIMEOUT, end)
             wait_for_cr3(vm, int(match.group(1), 16))
             seen = look(vm, private)
@@ -100,7 +113,7 @@ def test_modes(options, regime):
 
 
 TESTS = [(f"modes-{regime}", test_modes, regime)
-         for regime in ("default", "private")]
+         for regime in ("default", "private", "5-level")]
 
 if __name__ == "__main__":
     sys.exit(main(TESTS, __doc__))

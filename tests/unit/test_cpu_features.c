@@ -61,7 +61,7 @@ static void test_features(void **state)
         { 0x80000001, EDX, 20, true }, { 0x80000001, EDX, 11, true }, { 7, EBX, 7, true },
         { 7, EBX, 20, true }, { 1, ECX, 3, false }, { 1, ECX, 5, false }, { 1, ECX, 12, false },
         { 1, ECX, 17, false }, { 1, ECX, 28, false }, { 1, ECX, 29, false }, { 7, EBX, 5, false },
-        { 7, EBX, 10, false }, { 7, EBX, 16, false }, { 7, ECX, 16, false },
+        { 7, EBX, 10, false }, { 7, EBX, 16, false }, { 7, ECX, 16, true },
     };
     uint32_t regs[4];
 

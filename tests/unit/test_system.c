@@ -103,6 +103,26 @@ static void test_into_long_mode_and_back(void **state)
     assert_int_equal(cpu->efer, EFER_LME);
 }
 
+/* CR4.LA57: of a processor that has it, outside long mode; it moves the sign bit of addresses. */
+static void test_la57(void **state)
+{
+    struct flat_machine *m = *state;
+    struct cpu *cpu = m->cpu;
+
+    enter(m, FLAT_32, 0);
+    assert_fault(cpu, control_write_cr4(cpu, CR4_PAE | CR4_LA57), VECTOR_GP);
+    cpu->la57 = true;
+    assert_false(is_canonical(cpu, 1ull << 47));
+    assert_int_equal(control_write_cr4(cpu, CR4_PAE | CR4_LA57), CPU_OK);
+    assert_true(is_canonical(cpu, 1ull << 47));
+    assert_false(is_canonical(cpu, 1ull << 56));
+    assert_true(is_canonical(cpu, ~0ull << 56));
+    assert_int_equal(control_write_cr4(cpu, CR4_PAE), CPU_OK);
+    enter(m, FLAT_64, 0);
+    assert_fault(cpu, control_write_cr4(cpu, CR4_PAE | CR4_LA57), VECTOR_GP);
+    cpu->la57 = false;
+}
+
 static void test_cr4_and_cr8(void **state)
 {
     struct flat_machine *m = *state;
@@ -460,7 +480,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_cr0),
         TEST(test_into_long_mode_and_back),
-        TEST(test_cr4_and_cr8),
+        TEST(test_la57), TEST(test_cr4_and_cr8),
         TEST(test_debug_registers),
         TEST(test_in_out),
         TEST(test_port_permissions),

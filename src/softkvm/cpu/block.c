@@ -220,7 +220,7 @@ static enum cpu_status fetch_address(struct cpu *cpu, struct fetch *fetch)
     const struct cpu_segment *cs = &cpu->seg[SEG_CS];
 
     if (cpu->code_size == 8) {
-        if (unlikely(!is_canonical(rip)))
+        if (unlikely(!is_canonical(cpu, rip)))
             return raise_gp(cpu);
         fetch->linear = rip;
         fetch->left = CPU_PAGE_SIZE - (rip & ~CPU_PAGE_MASK);

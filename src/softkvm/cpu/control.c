@@ -16,12 +16,12 @@
 #define CR4_KNOWN (CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE |    \
                    CR4_PGE | CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_UMIP |            \
                    CR4_FSGSBASE | CR4_OSXSAVE | CR4_SMEP | CR4_SMAP)
-#define CR4_PAGING (CR4_PSE | CR4_PAE | CR4_PGE | CR4_SMEP | CR4_SMAP)
+#define CR4_PAGING (CR4_PSE | CR4_PAE | CR4_PGE | CR4_LA57 | CR4_SMEP | CR4_SMAP)
 #define EFER_KNOWN (EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE)
 
-bool cpu_cr4_known(uint64_t value)
+bool cpu_cr4_known(const struct cpu *cpu, uint64_t value)
 {
-    return !(value & ~(uint64_t)CR4_KNOWN);
+    return !(value & ~(uint64_t)(CR4_KNOWN | (cpu->la57 ? CR4_LA57 : 0)));
 }
 
 bool cpu_controls_valid(const struct cpu *cpu, uint64_t cr0, uint64_t cr3, uint64_t cr4,
@@ -30,7 +30,7 @@ bool cpu_controls_valid(const struct cpu *cpu, uint64_t cr0, uint64_t cr3, uint6
     bool paging = cr0 & CR0_PG;
 
     if (cr0 >> 32 || (paging && !(cr0 & CR0_PE)) || (cr0 & CR0_NW && !(cr0 & CR0_CD)) ||
-        !cpu_cr4_known(cr4) || efer & ~(uint64_t)EFER_KNOWN)
+        !cpu_cr4_known(cpu, cr4) || efer & ~(uint64_t)EFER_KNOWN)
         return false;
     if (!(efer & EFER_LME) || !paging)
         return !(efer & EFER_LMA);
@@ -96,9 +96,9 @@ enum cpu_status control_write_cr4(struct cpu *cpu, uint64_t value)
     uint64_t changed = value ^ cpu->cr4;
     enum cpu_status status;
 
-    if (!cpu_cr4_known(value))
+    if (!cpu_cr4_known(cpu, value))
         return raise_gp(cpu);
-    if (cpu->long_mode && !(value & CR4_PAE))
+    if (cpu->long_mode && (!(value & CR4_PAE) || changed & CR4_LA57))
         return raise_gp(cpu);
     if (!cpu->long_mode && (cpu->cr0 & CR0_PG) && (value & CR4_PAE) && (changed & CR4_PAGING)) {
         status = mmu_load_pdptrs(cpu, cpu->cr3);

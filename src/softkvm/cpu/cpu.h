@@ -249,6 +249,7 @@ struct cpu {
     uint64_t mcg_cap, mcg_status, mcg_ctl;
     uint64_t mce_banks[CPU_MCE_BANKS][4];  /* CTL, STATUS, ADDR, MISC */
     uint8_t phys_bits;          /* MAXPHYADDR: bits above it are reserved in page tables */
+    bool la57;                  /* CR4.LA57 can be set: 5-level paging */
     /*
      * SEV (AMD APM vol. 2, 15.34): the bit of page-table entries that says encrypted,
      * 0 for other guests.  Set in an address for ops->map_page(): an encrypted access.
@@ -386,7 +387,7 @@ void cpu_set_rflags(struct cpu *cpu, uint64_t rflags);
 void cpu_state_replaced(struct cpu *cpu);
 
 /* Has this processor every feature whose bit of CR4 is set? */
-bool cpu_cr4_known(uint64_t value);
+bool cpu_cr4_known(const struct cpu *cpu, uint64_t value);
 
 /* Can these be what the registers hold together? */
 bool cpu_controls_valid(const struct cpu *cpu, uint64_t cr0, uint64_t cr3, uint64_t cr4,

@@ -247,7 +247,7 @@ bool cpu_msr_read(struct cpu *cpu, uint32_t index, uint64_t *value)
 
 static bool write_field(struct cpu *cpu, const struct msr_field *field, uint64_t value)
 {
-    if ((value & ~field->writable) || (field->canonical && !is_canonical(value)))
+    if ((value & ~field->writable) || (field->canonical && !is_canonical_base(cpu, value)))
         return false;
     memcpy((uint8_t *)cpu + field->offset, &value, sizeof(value));
     return true;

@@ -43,9 +43,12 @@ enum {
      BIT(EDX_PSE36) | BIT(EDX_CLFSH) | BIT(EDX_MMX) | BIT(EDX_FXSR) | BIT(EDX_SSE) |    \
      BIT(EDX_SSE2))
 
-/* Leaf 7: FSGSBASE, TSC_ADJUST, SMEP, ERMS, RDSEED, SMAP; UMIP, RDPID; FSRM, ARCH_CAPABILITIES. */
+/*
+ * Leaf 7: FSGSBASE, TSC_ADJUST, SMEP, ERMS, RDSEED, SMAP; UMIP, LA57, RDPID; FSRM,
+ * ARCH_CAPABILITIES.
+ */
 #define LEAF_7_EBX (BIT(0) | BIT(1) | BIT(7) | BIT(9) | BIT(18) | BIT(20))
-#define LEAF_7_ECX (BIT(2) | BIT(22))
+#define LEAF_7_ECX (BIT(2) | BIT(16) | BIT(22))
 #define LEAF_7_EDX (BIT(4) | BIT(29))
 
 /* Leaf 80000001: LAHF, PREFETCHW; SYSCALL, NX, 1 GiB pages, RDTSCP, LM. */
@@ -77,7 +80,7 @@ static const struct cpuid_entry leaves[] = {
     { 0x80000006, 0, false, 0, 0, 512 << 16 | 6 << 12 | 64, 0 },
     /* The TSC runs at one rate. */
     { 0x80000007, 0, false, 0, 0, 0, BIT(8) },
-    { 0x80000008, 0, false, CPU_PHYS_BITS | 48 << 8, 0, 0, 0 },
+    { 0x80000008, 0, false, CPU_PHYS_BITS | 57 << 8, 0, 0, 0 },
 };
 
 static const char brand[48] = "softkvm x86-64 processor in software";

@@ -111,7 +111,7 @@ static enum cpu_status read_handler(struct cpu *cpu, const struct gate *gate, ui
     *cpl = conforming ? cpu->cpl : segment_dpl(cs);
     if (mode_vm86(cpu) && *cpl != 0)
         return raise_fault_code(cpu, VECTOR_GP, error);
-    if (cpu->long_mode ? !is_canonical(gate->offset) : gate->offset > cs->limit)
+    if (cpu->long_mode ? !is_canonical(cpu, gate->offset) : gate->offset > cs->limit)
         return raise_fault_code(cpu, VECTOR_GP, ext);
     status = descriptor_set_type(cpu, cs, SEG_TYPE_ACCESSED);
     cs->selector = (gate->selector & ~3) | *cpl;

@@ -15,7 +15,7 @@
 /* Is there code to be fetched at target, as far as the branch itself checks? */
 static bool target_ok(const struct cpu *cpu, uint64_t target)
 {
-    return cpu->code_size == 8 ? is_canonical(target) : target <= cpu->seg[SEG_CS].limit;
+    return cpu->code_size == 8 ? is_canonical(cpu, target) : target <= cpu->seg[SEG_CS].limit;
 }
 
 static enum cpu_status jump(struct cpu *cpu, uint64_t target)
@@ -232,7 +232,7 @@ static enum cpu_status hot_jmp_reg(struct cpu *cpu, const struct insn *insn)
 {
     uint64_t target = cpu->regs[insn->rm];
 
-    if (unlikely(!is_canonical(target)))
+    if (unlikely(!is_canonical(cpu, target)))
         return exec_body(cpu, insn);
     return chain_indirect(cpu, insn + 1, target);
 }
@@ -241,7 +241,7 @@ static enum cpu_status hot_call_reg(struct cpu *cpu, const struct insn *insn)
 {
     uint64_t target = cpu->regs[insn->rm];
 
-    if (unlikely(!is_canonical(target)) || unlikely(hot_push_return(cpu, insn) != CPU_OK))
+    if (unlikely(!is_canonical(cpu, target)) || unlikely(hot_push_return(cpu, insn) != CPU_OK))
         return exec_body(cpu, insn);
     return chain_indirect(cpu, insn + 1, target);
 }
@@ -265,7 +265,7 @@ static enum cpu_status hot_ret(struct cpu *cpu, const struct insn *insn)
     if (unlikely(!host))
         return exec_body(cpu, insn);
     target = host_load(host, 8);
-    if (unlikely(!is_canonical(target)))
+    if (unlikely(!is_canonical(cpu, target)))
         return exec_body(cpu, insn);
     cpu->regs[REG_RSP] = sp + 8 + insn->imm;
     return chain_indirect(cpu, insn + 1, target);

@@ -34,7 +34,7 @@ static enum cpu_status check_offset(struct cpu *cpu, const struct cpu_segment *c
 
     if (!wide)
         *offset = (uint32_t)*offset;
-    if (wide ? !is_canonical(*offset) : *offset > cs->limit)
+    if (wide ? !is_canonical(cpu, *offset) : *offset > cs->limit)
         return raise_gp(cpu);
     return CPU_OK;
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * Page walks: 32-bit paging with PSE, PAE paging, 4-level paging with pages of
- * 4 KiB, 2 MiB and 1 GiB (SDM vol. 3, chapter 4).  5-level paging, PCIDs and
- * protection keys are neither announced nor modelled.
+ * Page walks: 32-bit paging with PSE, PAE paging, 4-level and 5-level paging with
+ * pages of 4 KiB, 2 MiB and 1 GiB (SDM vol. 3, chapter 4).  PCIDs and protection keys
+ * are neither announced nor modelled.
  *
  * SEV guests: tables are always read encrypted, code is, and so is everything where
  * entries can't say otherwise: without paging and with entries of 32 bits.  In other
@@ -15,7 +15,7 @@
 enum {
     PTE_P = 1 << 0, PTE_W = 1 << 1, PTE_U = 1 << 2, PTE_A = 1 << 5, PTE_D = 1 << 6,
     PTE_PS = 1 << 7, PTE_G = 1 << 8,
-    MAX_LEVELS = 4,
+    MAX_LEVELS = 5,
     PDPTR_RESERVED = 0x1e6,     /* bits 1, 2, 5-8 */
 };
 #define PTE_NX (1ull << 63)
@@ -72,7 +72,7 @@ static uint64_t reserved_bits(const struct cpu *cpu, const struct paging *p, uns
         reserved |= PTE_NX;
     if (!cpu->long_mode)
         reserved |= BITS(62, 52);
-    if (level == 4)
+    if (level >= 4)
         reserved |= PTE_PS;
     if (level == 3 && leaf)
         reserved |= BITS(29, 13);
@@ -85,7 +85,7 @@ static bool is_leaf(const struct cpu *cpu, const struct paging *p, unsigned leve
 {
     if (level == 1)
         return true;
-    if (level == 4 || !(entry & PTE_PS))
+    if (level >= 4 || !(entry & PTE_PS))
         return false;
     return p->entry_size == 8 || (cpu->cr4 & CR4_PSE);
 }
@@ -166,7 +166,8 @@ static enum cpu_status set_bits(struct cpu *cpu, const struct paging *p, struct 
 static struct paging paging_form(const struct cpu *cpu)
 {
     if (cpu->long_mode)
-        return (struct paging){ 4, 8, 9, cpu->cr3 & BITS(51, 12) & ~cpu->c_bit };
+        return (struct paging){ cpu->cr4 & CR4_LA57 ? 5 : 4, 8, 9,
+                                cpu->cr3 & BITS(51, 12) & ~cpu->c_bit };
     if (cpu->cr4 & CR4_PAE)
         return (struct paging){ 2, 8, 9, 0 };
     return (struct paging){ 2, 4, 10, cpu->cr3 & BITS(31, 12) };

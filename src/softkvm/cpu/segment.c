@@ -276,7 +276,7 @@ static enum cpu_status read_system(struct cpu *cpu, uint16_t selector, struct cp
         return status;
     descriptor_unpack(descriptor, selector, loaded);
     loaded->base |= upper << 32;
-    if (loaded->ar & SEG_AR_S || !is_canonical(loaded->base) || (upper >> 40 & 0x1f))
+    if (loaded->ar & SEG_AR_S || !is_canonical_base(cpu, loaded->base) || (upper >> 40 & 0x1f))
         return selector_fault(cpu, VECTOR_GP, selector);
     return CPU_OK;
 }

@@ -7,14 +7,27 @@
 #define SOFTKVM_CPU_SEGMENT_H
 
 #include "insn.h"
+#include "mode.h"
 
 /* Checks that need more than a base: limits, types, canonical form.  #GP(0), #SS(0). */
 enum cpu_status segment_check(struct cpu *cpu, unsigned seg, uint64_t offset, unsigned size,
                               enum cpu_access access);
 
-static inline bool is_canonical(uint64_t addr)
+/* All bits from the sign bit up are equal: bit 47, with 5-level paging bit 56. */
+static inline bool is_canonical_by(uint64_t addr, unsigned sign_bit)
 {
-    return (uint64_t)((int64_t)(addr << 16) >> 16) == addr;
+    return (uint64_t)((int64_t)addr >> sign_bit) + 1 < 2;
+}
+
+static inline bool is_canonical(const struct cpu *cpu, uint64_t addr)
+{
+    return is_canonical_by(addr, cpu->cr4 & CR4_LA57 ? 56 : 47);
+}
+
+/* Of a base in a register: as far as the processor can, whatever its paging is now. */
+static inline bool is_canonical_base(const struct cpu *cpu, uint64_t addr)
+{
+    return is_canonical_by(addr, cpu->la57 ? 56 : 47);
 }
 
 /*
@@ -33,7 +46,7 @@ static inline enum cpu_status segment_linear(struct cpu *cpu, unsigned seg, uint
     if (cpu->code_size == 8) {
         uint64_t addr = seg >= SEG_FS ? cpu->seg[seg].base + offset : offset;
 
-        if (__builtin_expect(is_canonical(addr) && is_canonical(addr + size - 1), 1)) {
+        if (__builtin_expect(is_canonical(cpu, addr) && is_canonical(cpu, addr + size - 1), 1)) {
             *linear = addr;
             return CPU_OK;
         }

@@ -155,7 +155,7 @@ static enum cpu_status load_table(struct cpu *cpu, const struct insn *insn,
     memcpy(&base, bytes + 2, 8);
     if (!mode_64(cpu))
         base = insn->size == 2 ? base & 0xffffff : (uint32_t)base;
-    if (!is_canonical(base))
+    if (!is_canonical_base(cpu, base))
         return raise_gp(cpu);
     memcpy(&table->limit, bytes, 2);
     table->base = base;
@@ -403,7 +403,7 @@ enum cpu_status exec_fsgsbase(struct cpu *cpu, const struct insn *insn)
         return CPU_OK;
     }
     value = insn->size == 8 ? cpu->regs[insn->rm] : (uint32_t)cpu->regs[insn->rm];
-    if (!is_canonical(value))
+    if (!is_canonical_base(cpu, value))
         return raise_gp(cpu);
     cpu->seg[seg].base = value;
     return CPU_OK;

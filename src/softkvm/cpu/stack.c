@@ -35,7 +35,7 @@ static enum cpu_status stack_linear(struct cpu *cpu, const struct stack *stack, 
     bool ok;
 
     if (stack->width == 8) {
-        ok = is_canonical(sp) && is_canonical(sp + size - 1);
+        ok = is_canonical(cpu, sp) && is_canonical(cpu, sp + size - 1);
         *linear = sp;
     } else {
         sp &= width_mask(stack->width);

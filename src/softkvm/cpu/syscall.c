@@ -54,7 +54,7 @@ enum cpu_status exec_sysret(struct cpu *cpu, const struct insn *insn)
 
     if (!(cpu->efer & EFER_SCE) || !cpu->long_mode)
         return raise_fault(cpu, VECTOR_UD);
-    if (cpu->cpl != 0 || (wide && !is_canonical(cpu->regs[REG_RCX])))
+    if (cpu->cpl != 0 || (wide && !is_canonical(cpu, cpu->regs[REG_RCX])))
         return raise_gp(cpu);
     cpu->regs[REG_RIP] = wide ? cpu->regs[REG_RCX] : (uint32_t)cpu->regs[REG_RCX];
     cpu_set_rflags(cpu, (cpu->regs[REG_R11] & 0x3c7fd7) | FLAG_ONE);
@@ -87,7 +87,7 @@ enum cpu_status exec_sysexit(struct cpu *cpu, const struct insn *insn)
 
     if (!mode_protected(cpu) || cpu->cpl != 0 || !base)
         return raise_gp(cpu);
-    if (wide && (!is_canonical(rip) || !is_canonical(rsp)))
+    if (wide && (!is_canonical(cpu, rip) || !is_canonical(cpu, rsp)))
         return raise_gp(cpu);
     cpu->regs[REG_RIP] = wide ? rip : (uint32_t)rip;
     cpu->regs[REG_RSP] = wide ? rsp : (uint32_t)rsp;
