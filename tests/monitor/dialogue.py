@@ -31,7 +31,8 @@ sys.path.insert(0, os.path.join(HERE, "..", "..", "tools"))
 
 from cloister_vm import Vm, VmError, protected        # noqa: E402
 
-TIMEOUT = 30 * int(os.environ.get("TEST_SLOWER", "1"))
+SLOWER = int(os.environ.get("TEST_SLOWER", "1"))
+TIMEOUT = 30 * SLOWER
 ESCAPES = re.compile(r"\x1b\[[0-9]*[A-Za-z]")
 PROMPT = "(qemu) "
 

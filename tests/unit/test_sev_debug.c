@@ -161,6 +161,7 @@ static int setup_with(const char *object)
     cipher(ram, ram, 0, SHARED_PAGE);
     cipher(ram + SHARED_PAGE + PAGE, ram + SHARED_PAGE + PAGE, SHARED_PAGE + PAGE,
           RAM_SIZE - SHARED_PAGE - PAGE);
+    debug_free(dbg);
     dbg = debug_new(&machine, object, NULL);
     return dbg ? 0 : -1;
 }
@@ -178,6 +179,7 @@ static int setup_without(void **state)
 static int teardown(void **state)
 {
     debug_free(dbg);
+    dbg = NULL;
     return 0;
 }
 
