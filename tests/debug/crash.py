@@ -80,7 +80,12 @@ def check_makedumpfile(path, folder, flat):
 
 def arguments(options, regime):
     args = ["-accel", "soft", "-machine", "q35", "-m", "256M", "-device", "vmcoreinfo"]
-    if regime != "default":
+    if regime == "sev":
+        args = ["-accel", "soft", "-m", "256M", "-machine",
+                "q35,kvm-type=sev,confidential-guest-support=sev0,debug=d0", "-object",
+                "sev-guest,id=sev0,cbitpos=51,reduced-phys-bits=1,policy=0x0", "-object",
+                "sev-guest-debug,id=d0"]
+    elif regime != "default":
         args = ["-accel", "soft"] + protected(regime, "256M")
         args[args.index("-machine") + 1] += ",debug=d0"
         args += ["-object", "sw-protected-vm-debug,id=d0,allow=read"]
@@ -119,7 +124,7 @@ def main():
     parser.add_argument("--binary", required=True)
     parser.add_argument("--files", required=True)
     parser.add_argument("--vmlinux", help="the guest's kernel with its symbols")
-    parser.add_argument("--regimes", default="default,private,guest-memfd")
+    parser.add_argument("--regimes", default="default,private,guest-memfd,sev")
     options = parser.parse_args()
     vmlinux = options.vmlinux or next(iter(sorted(glob.glob("/usr/lib/debug/boot/vmlinux-*"))), None)
     tools = [name for name in ("crash", "drgn", "makedumpfile") if shutil.which(name)]
