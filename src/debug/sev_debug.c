@@ -6,8 +6,8 @@
  * decided, and the measurement shows it; this object has nothing to allow.
  *
  * The firmware knows blocks of 16 bytes.  KVM splits and merges what isn't aligned, but
- * wrongly until 2026: so whole blocks within one page are all that it is asked for, by
- * way of a page whose bytes stand where they stand in the guest's.
+ * wrongly until 2026: so it is asked for whole pages, and else for whole blocks within one
+ * page, by way of pages whose bytes stand where they stand in the guest's.
  */
 #include "debug_object.h"
 
@@ -19,7 +19,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { BLOCK = 16 };
+enum { BLOCK = 16, BULK = 16 * GUEST_PAGE_SIZE };
 
 static bool fits(const struct kvm_vm *vm)
 {
@@ -92,6 +92,26 @@ static int copy_piece(struct copy *copy, char *host, uint64_t size)
     return ret;
 }
 
+/* Whole pages, read through some that are as aligned as the guest's. */
+static int read_pages(struct copy *copy, char *host, uint64_t size)
+{
+    char pages[BULK] __attribute__((aligned(GUEST_PAGE_SIZE)));
+    int ret = kvm_sev_debug_decrypt(copy->vm, host, pages, (uint32_t)size, &copy->fw);
+
+    if (ret)
+        return ret;
+    memcpy(copy->buf, pages, size);
+    copy->buf += size;
+    return 0;
+}
+
+static uint64_t whole_pages(const struct copy *copy, const char *host, uint64_t size)
+{
+    if (copy->write || (uintptr_t)host % GUEST_PAGE_SIZE)
+        return 0;
+    return MIN(size, BULK) & ~(uint64_t)(GUEST_PAGE_SIZE - 1);
+}
+
 static int copy_all(void *opaque, void *host, uint64_t size)
 {
     int ret = 0;
@@ -99,6 +119,11 @@ static int copy_all(void *opaque, void *host, uint64_t size)
     for (uint64_t done = 0, n; done < size && !ret; done += n) {
         char *at = (char *)host + done;
 
+        n = whole_pages(opaque, at, size - done);
+        if (n) {
+            ret = read_pages(opaque, at, n);
+            continue;
+        }
         n = MIN(size - done, GUEST_PAGE_SIZE - (uintptr_t)at % GUEST_PAGE_SIZE);
         ret = copy_piece(opaque, at, n);
     }

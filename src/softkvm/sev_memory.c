@@ -310,13 +310,39 @@ void sev_memory_to_host(struct sev_memory *memory, uint64_t addr, uint64_t size)
     pthread_mutex_unlock(&memory->lock);
 }
 
+static bool is_known(struct sev_memory *memory, uint64_t hva)
+{
+    bool known;
+
+    pthread_mutex_lock(&memory->lock);
+    known = range_find(memory, hva);
+    pthread_mutex_unlock(&memory->lock);
+    return known;
+}
+
 void sev_memory_take(struct sev_memory *memory, uint64_t addr, uint64_t size)
 {
     uint64_t hva = addr & ~(uint64_t)(GUEST_PAGE_SIZE - 1);
 
     sev_memory_to_host(memory, addr, size);
-    for (; hva < addr + size && hva < USER_ADDRESS_END; hva += GUEST_PAGE_SIZE)
-        sev_touch_zero(memory->touch, hva);
+    for (; hva < addr + size && hva < USER_ADDRESS_END; hva += GUEST_PAGE_SIZE) {
+        if (is_known(memory, hva))
+            sev_touch_zero(memory->touch, hva);
+    }
+}
+
+bool sev_memory_read(struct sev_memory *memory, uint64_t addr, void *data, size_t size)
+{
+    struct chunk *chunk;
+    bool guests;
+
+    pthread_mutex_lock(&memory->lock);
+    chunk = chunk_find(memory, addr);
+    guests = chunk && *page_state(chunk, addr) == PAGE_GUEST;
+    if (guests && size)
+        memcpy(data, page_shadow(chunk, addr), size);
+    pthread_mutex_unlock(&memory->lock);
+    return guests;
 }
 
 void sev_memory_crypt(struct sev_memory *memory, bool encrypt, uint64_t addr, void *data,

@@ -64,6 +64,12 @@ void sev_memory_to_host(struct sev_memory *memory, uint64_t addr, uint64_t size)
  */
 void sev_memory_take(struct sev_memory *memory, uint64_t addr, uint64_t size);
 
+/*
+ * Of a page that is GUEST's: bytes as the guest sees them, and it stays GUEST's.  The VM
+ * is paused; the bytes cross no page.  False: the page is HOST's, nothing is copied.
+ */
+bool sev_memory_read(struct sev_memory *memory, uint64_t addr, void *data, size_t size);
+
 /* Encrypt or decrypt whole blocks that stand at addr; none crosses a page. */
 void sev_memory_crypt(struct sev_memory *memory, bool encrypt, uint64_t addr, void *data,
                       size_t size);

@@ -326,6 +326,32 @@ static void debug_commands(void)
     CHECK_EQ(error, 7);
 }
 
+/* Many pages by one command, of which the guest has some: it keeps them. */
+static void debug_in_bulk(void)
+{
+    struct machine m = machine_of(0);
+    uint8_t *plain = host_memory(40 * PAGE), *read_back = host_memory(40 * PAGE);
+    uint64_t at = (uintptr_t)m.ram + DATA;
+    struct kvm_sev_dbg dbg = { (uintptr_t)plain, at, 40 * PAGE };
+    uint32_t error;
+
+    machine_run_to(&m, KVM_EXIT_IO);
+    for (uint32_t i = 0; i < 40 * PAGE; i++)
+        plain[i] = (uint8_t)(i * 11 + i / PAGE);
+    CHECK_EQ(sev_command(m.vm, KVM_SEV_DBG_ENCRYPT, &dbg, &error), 0);
+    for (uint64_t page = 0; page < 40; page += page % 7 ? 3 : 1) {
+        memcpy(plain + page * PAGE, &page, 8);
+        guest_write(&m, DATA + page * PAGE, page);
+    }
+    for (unsigned skew = 0; skew < 48; skew += 47) {
+        dbg = (struct kvm_sev_dbg){ at + skew, (uintptr_t)read_back, 40 * PAGE - 2 * skew };
+        CHECK_EQ(sev_command(m.vm, KVM_SEV_DBG_DECRYPT, &dbg, &error), 0);
+        CHECK(!memcmp(read_back, plain + skew, dbg.len));
+    }
+    CHECK_EQ(guest_read(&m, DATA + PAGE), 1);
+    CHECK(memcmp((void *)(at + PAGE), plain + PAGE, PAGE));     /* cipher text, still */
+}
+
 /* KVM's own pages are shared ones, also where the guest had the page encrypted before. */
 static void clock_page(void)
 {
@@ -407,6 +433,7 @@ static const struct test_case cases[] = {
     { "host_writes", host_writes },
     { "slots_go", slots_go },
     { "debug_commands", debug_commands },
+    { "debug_in_bulk", debug_in_bulk },
     { "clock_page", clock_page },
     { "ioctl_from_guest_page", ioctl_from_guest_page },
     { "touched_while_running", touched_while_running },

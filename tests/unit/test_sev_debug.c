@@ -86,8 +86,10 @@ static int command(uint64_t guest, void *to, const void *from, uint32_t size, ui
     commands++;
     assert_true(guest < RAM_SIZE && size <= RAM_SIZE - guest);
     assert_true(guest % 16 == 0 && size % 16 == 0 && size && (uintptr_t)to % 16 == 0);
-    assert_true(guest / PAGE == (guest + size - 1) / PAGE);
-    assert_true((uintptr_t)from / PAGE == ((uintptr_t)from + size - 1) / PAGE);
+    /* Within a page on either side, or whole pages. */
+    assert_true((guest % PAGE == 0 && size % PAGE == 0 && (uintptr_t)from % PAGE == 0 &&
+                 (uintptr_t)to % PAGE == 0) ||
+                (guest % PAGE + size <= PAGE && (uintptr_t)from % PAGE + size <= PAGE));
     *fw = sev.policy & KVM_SEV_POLICY_NODBG ? 7 : 0;
     if (*fw)
         return -EIO;
