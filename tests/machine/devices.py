@@ -4,21 +4,20 @@
 FOLDER has vmlinuz and initrd.gz (make guest-files); status 77 where something lacks.
 memory-private takes a spelling of each kind; with --all every one there is, and prints a table.
 """
-import argparse
 import hashlib
 import os
 import re
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "tools"))
 
 from cloister_vm import BACKEND_OPTIONS, BACKENDS, VmError, protected           # noqa: E402
-from linux_guest import EXIT_SKIP, MIB, TIMEOUT, Guest, expect, image, tool     # noqa: E402
+from cases import parser_of, run_cases                                          # noqa: E402
+from linux_guest import MIB, TIMEOUT, Guest, expect, image, tool     # noqa: E402
 
 
 def disk(setting, folder):
@@ -351,27 +350,10 @@ CASES = {"disk": disk, "hotplug": hotplug, "memory": memory, "memory-private": m
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--binary", default="build/cloister")
-    parser.add_argument("--files", default="build/guest")
+    parser = parser_of(CASES, __doc__)
     parser.add_argument("--accel", default="soft")
     parser.add_argument("--all", action="store_true", help="memory-private: every spelling")
-    parser.add_argument("cases", nargs="+", choices=CASES)
-    arguments = parser.parse_args()
-    for name in ("vmlinuz", "initrd.gz", "modules/order"):
-        path = os.path.join(arguments.files, name)
-        if not os.path.exists(path):
-            print(f"skipped: no {path}: make guest-files")
-            return EXIT_SKIP
-    for name in arguments.cases:
-        with tempfile.TemporaryDirectory(prefix="cloister-") as folder:
-            try:
-                CASES[name](arguments, folder)
-                print(f"{name}: ok")
-            except VmError as error:
-                print(f"{name}: FAILED: {error}")
-                return 1
-    return 0
+    return run_cases(CASES, parser.parse_args(), "vmlinuz", "initrd.gz", "modules/order")
 
 
 sys.exit(main())

@@ -3,29 +3,23 @@
 
 Status 77 where a package or (for a kernel) FOLDER's vmlinuz and initrd.gz lack.
 """
-import argparse
 import os
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "tools"))
 
-from cloister_vm import Vm, VmError, protected          # noqa: E402
+from cases import Skip, need_files, parser_of, run_cases    # noqa: E402
+from cloister_vm import Vm, VmError, protected              # noqa: E402
 
-EXIT_SKIP = 77
 TIMEOUT = 240 * int(os.environ.get("TEST_SLOWER", "1"))
 SEABIOS = "/usr/share/seabios/bios-256k.bin"
 PRIVATE = ["-M", "q35,kvm-type=sw-protected-vm"]
 OVMF = "/usr/share/ovmf/OVMF.fd"
 OVMF_CODE, OVMF_VARS = (f"/usr/share/OVMF/OVMF_{part}.fd" for part in ("CODE", "VARS"))
-
-
-class Skip(Exception):
-    """What this machine lacks."""
 
 
 def need(path, package):
@@ -44,11 +38,9 @@ def machine(setting, firmware, *arguments, memory=("-m", "256M")):
 
 
 def kernel(setting):
-    files = [os.path.join(setting.files, name) for name in ("vmlinuz", "initrd.gz")]
-    for path in files:
-        if not os.path.exists(path):
-            raise Skip(f"no {path}: make guest-files")
-    return ["-kernel", files[0], "-initrd", files[1], "-append", "console=ttyS0 panic=-1"]
+    need_files(setting, "vmlinuz", "initrd.gz")
+    vmlinuz, initrd = (os.path.join(setting.files, name) for name in ("vmlinuz", "initrd.gz"))
+    return ["-kernel", vmlinuz, "-initrd", initrd, "-append", "console=ttyS0 panic=-1"]
 
 
 def boot_sector(text):
@@ -269,24 +261,4 @@ CASES = {"seabios": seabios, "seabios-linux": seabios_linux, "seabios-nothing": 
          "smm-ranges": smm_ranges, "ovmf": ovmf, "ovmf-linux": ovmf_linux, "ovmf-in-place": ovmf_in_place, "flash": flash, "bad": bad}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--binary", default="build/cloister")
-    parser.add_argument("--files", default="build/guest")
-    parser.add_argument("cases", nargs="+", choices=CASES)
-    arguments = parser.parse_args()
-    for name in arguments.cases:
-        with tempfile.TemporaryDirectory(prefix="cloister-") as folder:
-            try:
-                CASES[name](arguments, folder)
-                print(f"{name}: ok")
-            except Skip as lack:
-                print(f"skipped: {lack}")
-                return EXIT_SKIP
-            except VmError as error:
-                print(f"{name}: FAILED: {error}")
-                return 1
-    return 0
-
-
-sys.exit(main())
+sys.exit(run_cases(CASES, parser_of(CASES, __doc__).parse_args()))

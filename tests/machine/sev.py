@@ -3,7 +3,6 @@
 
 FOLDER has vmlinuz and initrd.gz (make guest-files); status 77 where something lacks.
 """
-import argparse
 import base64
 import ctypes
 import hashlib
@@ -11,14 +10,14 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "tools"))
 
 from cloister_vm import VmError                                                 # noqa: E402
 import sev_owner                                                                # noqa: E402
-from linux_guest import EXIT_SKIP, MIB, TIMEOUT, Guest, expect, image, tool     # noqa: E402
+from cases import Skip, parser_of, run_cases                                    # noqa: E402
+from linux_guest import MIB, TIMEOUT, Guest, expect, image, tool     # noqa: E402
 
 
 class SevGuest(Guest):
@@ -35,8 +34,7 @@ class SevGuest(Guest):
             super().prompt()
         except VmError as error:
             if "userfaultfd" in str(error):
-                print(f"skipped: {error}")
-                sys.exit(EXIT_SKIP)
+                raise Skip(error) from error
             raise
 
     def shared_ranges(self):
@@ -114,8 +112,7 @@ def host_memory(vm):
                 yield read_memory(pid, at, min(MIB, start + size - at))
             except OSError as error:
                 if start == address:
-                    print(f"skipped: reading the guest's memory: {error}")
-                    sys.exit(EXIT_SKIP)
+                    raise Skip(f"reading the guest's memory: {error}") from error
 
 
 def secret(setting, folder):
@@ -230,8 +227,7 @@ def booted(vm, since):
 def ovmf(setting, folder):
     """Firmware is what is measured; it boots, also again, and its kernel uses a disk."""
     if not os.path.exists(OVMF):
-        print(f"skipped: no {OVMF}: install ovmf")
-        sys.exit(EXIT_SKIP)
+        raise Skip(f"no {OVMF}: install ovmf")
     for _ in range(4):
         try:
             return boot_ovmf(setting, folder)
@@ -311,26 +307,9 @@ CASES = {"disk": disk, "launch": launch, "owner": owner, "ovmf": ovmf, "secret":
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--binary", default="build/cloister")
-    parser.add_argument("--files", default="build/guest")
+    parser = parser_of(CASES, __doc__)
     parser.add_argument("--accel", default="soft")
-    parser.add_argument("cases", nargs="+", choices=CASES)
-    arguments = parser.parse_args()
-    for name in ("vmlinuz", "initrd.gz", "modules/order"):
-        path = os.path.join(arguments.files, name)
-        if not os.path.exists(path):
-            print(f"skipped: no {path}: make guest-files")
-            return EXIT_SKIP
-    for name in arguments.cases:
-        with tempfile.TemporaryDirectory(prefix="cloister-") as folder:
-            try:
-                CASES[name](arguments, folder)
-                print(f"{name}: ok")
-            except VmError as error:
-                print(f"{name}: FAILED: {error}")
-                return 1
-    return 0
+    return run_cases(CASES, parser.parse_args(), "vmlinuz", "initrd.gz", "modules/order")
 
 
 sys.exit(main())
