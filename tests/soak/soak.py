@@ -393,6 +393,10 @@ class Soak:
         self.look_at_guest()
         return name
 
+    def conversions(self):
+        last = self.ask("x-query-conversions", limit=1)
+        return last[-1]["serial"] if last else 0
+
     def run(self, seconds):
         self.wait_boot()
         end, steps, now = time.monotonic() + seconds, 0, None
@@ -403,11 +407,14 @@ class Soak:
                 if time.monotonic() > end and steps >= 40:
                     break
             now = self.compare_holdings()
-        conversions = self.ask("x-query-conversions", limit=1)
         summary = (f"{steps} steps, {self.done['rounds']} rounds, "
                    f"{self.done.get('reset', 0)} resets, "
                    f"{self.done.get('failed-reset', 0)} failed, "
-                   f"{conversions[-1]['serial'] if conversions else 0} conversions, {now}")
+                   f"{self.conversions()} conversions, {now}")
+        # The guest was just reset, and has to do something before it may end.
+        done, late = self.conversions(), time.monotonic() + TIMEOUT
+        while self.conversions() < done + 64 and time.monotonic() < late:
+            self.vm.pump(0.05)
         # Nothing is put away: an end with everything there leaks nothing either.
         self.vm.type("\n")
         self.vm.wait_for(r"^PASS$", TIMEOUT, self.booted)
