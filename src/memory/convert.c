@@ -250,6 +250,18 @@ static void repopulate_runs(struct conversion *conv)
     }
 }
 
+/* After a failure to become shared: what KVM wouldn't take back is theirs. */
+static void populate_stuck(struct conversion *conv)
+{
+    for (guint i = 0; i < conv->runs->len; i++) {
+        const struct run *run = run_at(conv, i);
+
+        if (run->stuck &&
+            populate_notify(run->block, run->block->private_pages, run->offset, run->size) != 0)
+            conv->mem->counters.failed_rollbacks++;
+    }
+}
+
 static int make_private(struct conversion *conv)
 {
     int ret;
@@ -265,11 +277,13 @@ static int make_shared(struct conversion *conv)
 {
     int ret = set_kvm(conv);
 
+    if (!ret) {
+        ret = populate_runs(conv);
+        if (ret)
+            undo_kvm(conv, conv->parts->len, false);
+    }
     if (ret)
-        return ret;
-    ret = populate_runs(conv);
-    if (ret)
-        undo_kvm(conv, conv->parts->len, false);
+        populate_stuck(conv);
     return ret;
 }
 

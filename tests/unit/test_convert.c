@@ -421,6 +421,26 @@ static void test_state_unknown(void **state)
     assert_int_equal(private_count(), 4);
 }
 
+/* What stays shared, though the conversion failed, is told to the listeners. */
+static void test_stays_shared(void **state)
+{
+    assert_int_equal(convert(3, 4, true, NULL), 0);
+    fake_fail(KVM_SET_MEMORY_ATTRIBUTES, 1, 4, -ENOMEM);
+    assert_int_equal(convert(3, 4, false, NULL), -ENOMEM);
+    assert_int_equal(memory_get_counters(mem).failed_rollbacks, 1);
+    check_all();
+    assert_int_equal(private_count(), 0);
+    /* A listener refuses, once, and then KVM does. */
+    assert_int_equal(convert(3, 4, true, NULL), 0);
+    watchers[1].refuse_nth = 1;
+    watchers[1].refuse_errno = -ENOSPC;
+    fake_fail(KVM_SET_MEMORY_ATTRIBUTES, 2, 3, -EIO);
+    assert_int_equal(convert(3, 4, false, NULL), -ENOSPC);
+    assert_int_equal(memory_get_counters(mem).failed_rollbacks, 2);
+    check_all();
+    assert_int_equal(private_count(), 0);
+}
+
 /* The linker sends malloc() here, GLib's apart: after so many, there is no memory. */
 static int allocations_left = -1;
 
@@ -660,6 +680,7 @@ int main(void)
         TEST(test_listener_refuses),
         TEST(test_rollback_fails),
         TEST(test_state_unknown),
+        TEST(test_stays_shared),
         TEST(test_no_memory_over_the_hole),
         TEST(test_listener_life),
         TEST(test_history),
