@@ -32,6 +32,8 @@ TIMEOUT = 60 * SLOWER
 BAD = re.compile(r"^(.*: FAILED|FAIL|unexpected .*)$", re.MULTILINE)
 # What a process may hold more of at a later reset: caches of threads' stacks and the heap.
 SLACK = {"descriptors": 0, "threads": 0, "mappings": 32 * SLOWER, "rss": 24 * MIB * SLOWER}
+if "ASAN_OPTIONS" in os.environ:
+    SLACK["rss"] += 256 * MIB           # of freed memory it keeps so much
 
 # name: -accel soft..., backend of protected(), backend of a memory device
 SPELLINGS = {
