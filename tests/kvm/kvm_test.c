@@ -4,6 +4,7 @@
 
 #include "softkvm.h"
 
+#include <cpuid.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -230,15 +231,20 @@ int set_attributes2(int fd, uint64_t offset, uint64_t size, uint64_t attributes,
 
 void set_supported_cpuid(int vcpu)
 {
-    union {
-        struct kvm_cpuid2 head;
-        uint8_t space[sizeof(struct kvm_cpuid2) + 256 * sizeof(struct kvm_cpuid_entry2)];
-    } cpuid = { .head.nent = 256 };
+    union cpuid_table cpuid = { .head.nent = 256 };
     int kvm = kvm_fd();
 
     CHECK_EQ(IOCTL(kvm, KVM_GET_SUPPORTED_CPUID, &cpuid), 0);
     kvm_close(kvm);
     CHECK_EQ(IOCTL(vcpu, KVM_SET_CPUID2, &cpuid), 0);
+}
+
+uint8_t hypercall_modrm(bool native)
+{
+    uint32_t eax, ebx, ecx, edx;
+
+    __cpuid(0, eax, ebx, ecx, edx);
+    return (ebx == 0x68747541) == native ? 0xd9 : 0xc1;     /* "Auth" */
 }
 
 void machine_add_vcpu(struct machine *m)

@@ -93,6 +93,12 @@ int set_attributes(int vm, uint64_t gpa, uint64_t size, uint64_t attributes);
 int set_attributes2(int fd, uint64_t offset, uint64_t size, uint64_t attributes,
                     uint64_t *error_offset);
 
+/* With room for one entry more than KVM takes. */
+union cpuid_table {
+    struct kvm_cpuid2 head;
+    uint8_t space[sizeof(struct kvm_cpuid2) + 257 * sizeof(struct kvm_cpuid_entry2)];
+};
+
 /* Gives a vCPU all of KVM_GET_SUPPORTED_CPUID. */
 void set_supported_cpuid(int vcpu);
 
@@ -106,12 +112,20 @@ struct machine {
 
 enum { CODE_AT = 0x1000 };
 
+/* Bytes of code and how many, as the functions below take them. */
+#define CODE(...) (const uint8_t[]){ __VA_ARGS__ }, sizeof((const uint8_t[]){ __VA_ARGS__ })
+
 void machine_init(struct machine *m, unsigned long vm_type, size_t ram_size);
 /* Adds a vCPU with its CPUID to a VM. */
 void machine_add_vcpu(struct machine *m);
 /* code at CODE_AT in RAM, and the vCPU at it: real mode, or 64-bit with 1 GiB mapped 1:1. */
 void machine_real_mode(struct machine *m, const void *code, size_t size);
 void machine_long_mode(struct machine *m, const void *code, size_t size);
+/*
+ * The last byte of 0f 01 xx, the hypercall of the machine's processor (VMMCALL on AMD's,
+ * else VMCALL), or the other one.  On the kernel's KVM a guest had better use its own.
+ */
+uint8_t hypercall_modrm(bool native);
 struct kvm_regs machine_regs(const struct machine *m);
 void machine_set_regs(const struct machine *m, const struct kvm_regs *regs);
 int machine_run(const struct machine *m);

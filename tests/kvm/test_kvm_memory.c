@@ -13,7 +13,6 @@ enum { PAGE = 4096 };
 
 #define AT_4G 0x100000000ULL
 #define PRIVATE KVM_MEMORY_ATTRIBUTE_PRIVATE
-#define CODE(...) (const uint8_t[]){ __VA_ARGS__ }, sizeof((const uint8_t[]){ __VA_ARGS__ })
 
 static void slot_checks(void)
 {

@@ -2,13 +2,10 @@
 /* Small guests: what KVM_RUN ends with, and what comes of going on. */
 #include "kvm_test.h"
 
-#include <cpuid.h>
 #include <pthread.h>
 #include <signal.h>
 #include <time.h>
 #include <unistd.h>
-
-#define CODE(...) (const uint8_t[]){ __VA_ARGS__ }, sizeof((const uint8_t[]){ __VA_ARGS__ })
 
 static void *pio_data(const struct machine *m)
 {
@@ -363,18 +360,9 @@ static void immediate_exit_in_loop(void)
     pthread_join(setter, NULL);
 }
 
-/* On the kernel's KVM a guest had better use its processor's own instruction. */
-static uint8_t hypercall_modrm(void)
-{
-    uint32_t eax, ebx, ecx, edx;
-
-    __cpuid(0, eax, ebx, ecx, edx);
-    return ebx == 0x68747541 ? 0xd9 : 0xc1;     /* "Auth": VMMCALL; else VMCALL */
-}
-
 static void hypercall_exit(void)
 {
-    const uint8_t modrm = hypercall_modrm();
+    const uint8_t modrm = hypercall_modrm(true);
     struct machine m;
     struct kvm_enable_cap cap = { .cap = KVM_CAP_EXIT_HYPERCALL };
 

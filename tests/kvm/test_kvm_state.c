@@ -9,11 +9,6 @@
 #define UNKNOWN_IOCTL _IO(KVMIO, 0xff)
 
 /* KVM's structures that end in an array, with room for it. */
-union cpuid_table {
-    struct kvm_cpuid2 head;
-    uint8_t space[sizeof(struct kvm_cpuid2) + 257 * sizeof(struct kvm_cpuid_entry2)];
-};
-
 union msr_table {
     struct kvm_msrs head;
     uint8_t space[sizeof(struct kvm_msrs) + 256 * sizeof(struct kvm_msr_entry)];

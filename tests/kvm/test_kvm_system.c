@@ -6,20 +6,12 @@
 #include "kvm_test.h"
 
 #include <asm/kvm_para.h>
-#include <cpuid.h>
 #include <linux/kvm_para.h>
 #include <errno.h>
 #include <string.h>
 
-#define CODE(...) (const uint8_t[]){ __VA_ARGS__ }, sizeof((const uint8_t[]){ __VA_ARGS__ })
-
 enum { LEAF_FEATURES = 1, LEAF_STRUCTURED = 7, LEAF_SIZES = 0x80000008, ECX_X2APIC = 1 << 21,
        ECX_TSC_DEADLINE = 1 << 24 };
-
-union cpuid_table {
-    struct kvm_cpuid2 head;
-    uint8_t space[sizeof(struct kvm_cpuid2) + 256 * sizeof(struct kvm_cpuid_entry2)];
-};
 
 enum { EAX, EBX, ECX, EDX };
 
@@ -101,14 +93,6 @@ static void apic_base(void)
     run_msr(&m, 0x1b, 0xfee00d00, KVM_EXIT_SHUTDOWN);
 }
 
-static uint8_t hypercall_modrm(void)
-{
-    uint32_t eax, ebx, ecx, edx;
-
-    __cpuid(0, eax, ebx, ecx, edx);
-    return ebx == 0x68747541 ? 0xd9 : 0xc1;             /* "Auth": VMMCALL; else VMCALL */
-}
-
 /* A VM whose processor 0 has an x2APIC that is on. */
 static void x2apic_machine(struct machine *m)
 {
@@ -138,7 +122,7 @@ static bool is_requested(const struct machine *m, uint8_t vector)
 
 static void ipis_by_hypercall(void)
 {
-    const uint8_t modrm = hypercall_modrm();
+    const uint8_t modrm = hypercall_modrm(true);
     struct machine m;
 
     if (test_is_pvm())

@@ -2,7 +2,6 @@
 /* What user space may decide about a vCPU: MSRs, quirks, exceptions, newer forms of its state. */
 #include "kvm_test.h"
 
-#include <cpuid.h>
 #include <signal.h>
 #include <sys/time.h>
 
@@ -190,10 +189,7 @@ static const uint8_t vmcall[3] = { 0x0f, 0x01, 0xc1 }, vmmcall[3] = { 0x0f, 0x01
 
 static const uint8_t *hypercall(bool native)
 {
-    uint32_t eax, ebx, ecx, edx;
-
-    __cpuid(0, eax, ebx, ecx, edx);
-    return (ebx == 0x68747541) == native ? vmmcall : vmcall;    /* "Auth" */
+    return hypercall_modrm(native) == vmmcall[2] ? vmmcall : vmcall;
 }
 
 enum { HC_SCHED_YIELD = 11, HC_NONE = 99 };
@@ -235,11 +231,6 @@ static void foreign_hypercall(void)
     machine_run_to(&m, KVM_EXIT_SHUTDOWN);      /* there is no IDT */
     CHECK(!memcmp(m.ram + CODE_AT, hypercall(false), 3));
 }
-
-union cpuid_table {
-    struct kvm_cpuid2 head;
-    uint8_t space[sizeof(struct kvm_cpuid2) + 256 * sizeof(struct kvm_cpuid_entry2)];
-};
 
 /* Leaf 0x40000001 of a vCPU says that there are these features of KVM's. */
 static void set_pv_features(const struct machine *m, uint32_t features)
