@@ -36,6 +36,15 @@ def to_step_1(vm):
     vm.wait_for(r"^step 1.*\nwaiting for a key", TIMEOUT)
 
 
+def known_window(vm, regime):
+    """The window when the guest waits: at once in an ordinary VM, elsewhere after step 1."""
+    if regime != "default":
+        to_step_1(vm)
+        return window()
+    vm.wait_for(r"^step 0.*\nwaiting for a key", TIMEOUT)
+    return b"".join(contents(n + 1) for n in range(PAGES))
+
+
 def to_the_end(vm):
     vm.qmp.command("cont")
     for _ in range(6):

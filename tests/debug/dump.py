@@ -8,7 +8,8 @@ import struct
 import subprocess
 import sys
 
-from access import PAGE, PAGES, SHARED, WINDOW, contents, error_of, to_step_1, to_the_end, window
+from access import (PAGE, PAGES, SHARED, WINDOW, contents, error_of, known_window, to_step_1,
+                    to_the_end, window)
 from debug_vm import MEMORY, TIMEOUT, expect, machine, main
 
 PT_LOAD, PT_NOTE = 1, 4
@@ -122,12 +123,7 @@ def check_readelf(path):
 def test_readable(options, regime):
     with machine(options, regime, None if regime == "default" else "read",
                  more=["-smp", "2"]) as vm:
-        if regime == "default":
-            vm.wait_for(r"^step 0.*\nwaiting for a key", TIMEOUT)
-            wanted = b"".join(contents(n + 1) for n in range(PAGES))
-        else:
-            to_step_1(vm)
-            wanted = window()
+        wanted = known_window(vm, regime)
         core, result = dump(vm)
         names = [e["event"] for e in vm.qmp.events]
         expect("missing" in result and result["missing"] == 0 and result["total"] == MEMORY,

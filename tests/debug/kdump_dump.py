@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 
-from access import PAGE, PAGES, SHARED, WINDOW, contents, error_of, to_step_1, window
+from access import PAGE, PAGES, SHARED, WINDOW, contents, error_of, known_window, to_step_1, window
 from debug_vm import MEMORY, TIMEOUT, expect, machine, main
 from dump import Core, dump
 from kdump import Bad, Kdump, unflatten
@@ -51,12 +51,7 @@ def check_makedumpfile(vm, path, raw):
 def test_readable(options, regime):
     with machine(options, regime, None if regime == "default" else "read",
                  more=["-smp", "2"]) as vm:
-        if regime == "default":
-            vm.wait_for(r"^step 0.*\nwaiting for a key", TIMEOUT)
-            wanted = b"".join(contents(n + 1) for n in range(PAGES))
-        else:
-            to_step_1(vm)
-            wanted = window()
+        wanted = known_window(vm, regime)
         vm.qmp.command("stop")
         core, _ = dump(vm)
         flat, file, result = kdump(vm, "kdump-zlib", "flat")
